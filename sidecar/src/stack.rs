@@ -18,7 +18,7 @@ use crate::contract;
 use crate::error::Error;
 use crate::http2::Credit;
 use crate::identity::spiffe::SpiffeId;
-use crate::observe::trace;
+use crate::observe::{self, trace};
 
 /// One direction of a call's bytes: DATA frames, then optionally trailers. Polling a reply's body also drives the request's.
 pub type Body = Pin<Box<dyn http_body::Body<Data = Data, Error = Error>>>;
@@ -74,6 +74,8 @@ pub struct Parts {
     /// 1 for the first attempt.
     pub attempt: u32,
     pub trace: trace::Context,
+    /// What the stages below learn and the observer above reports; shared by all attempts of a call.
+    pub facts: Rc<observe::Facts>,
 }
 
 /// What comes back up. Its body carries the trailers, and drives what is left of the request's body.
@@ -98,6 +100,34 @@ pub trait Dispatch {
 impl Call {
     pub fn new(parts: Parts) -> Self {
         Self(Box::new(parts))
+    }
+
+    /// A call as it arrived, before any stage filled in a fact: the form the accept loops build.
+    pub fn arrived(
+        protocol: Protocol,
+        peer: Peer,
+        method: Method,
+        uri: Uri,
+        authority: String,
+        headers: HeaderMap,
+        body: Body,
+    ) -> Self {
+        Self::new(Parts {
+            method,
+            uri,
+            authority,
+            headers,
+            body,
+            protocol,
+            peer,
+            received: Instant::now(),
+            service: Arc::from(""),
+            promise: None,
+            deadline: None,
+            attempt: 1,
+            trace: trace::Context::default(),
+            facts: Rc::default(),
+        })
     }
 
     pub fn into_parts(self) -> Parts {
