@@ -1,10 +1,25 @@
-//! The public's call to our application.
+//! The public's call to our application, top to bottom: the inbound list without intentions.
 
 use std::rc::Rc;
 
-use crate::snapshot::Thread;
-use crate::stack::Dispatch;
+use tower::ServiceBuilder;
 
-pub fn listener(_thread: &Rc<Thread>) -> Rc<dyn Dispatch> {
-    unreachable!()
+use crate::application;
+use crate::call::{self, Side};
+use crate::deadline;
+use crate::observe::{self, Direction};
+use crate::reply;
+use crate::snapshot::Thread;
+use crate::stack::{Boxed, Dispatch};
+
+/// The stack of the public listener.
+pub fn listener(thread: &Rc<Thread>) -> Rc<dyn Dispatch> {
+    let shared = &thread.shared;
+    let stack = ServiceBuilder::new()
+        .layer(reply::layer(&shared.service)) // outermost: only here an `Error` becomes an answer
+        .layer(observe::layer(shared, Direction::Edge)) // sees the error, not its rendering
+        .layer(call::layer(shared, Side::Edge)) // nothing of ours passes in, under no spelling
+        .layer(deadline::layer(deadline::Limit::Default)) // nobody else has set one
+        .service(application::Stage::new(thread)); // our application, never asked twice
+    Rc::new(Boxed(stack))
 }

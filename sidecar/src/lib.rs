@@ -1,1 +1,85 @@
-//! outrigger-sidecar
+//! The data plane of Outrigger: one process beside every application. Modules stand in the order a call meets them.
+
+/// What runs: bind, serve, drain.
+pub mod proxy;
+
+/// What happens to a call of our application.
+pub mod outbound;
+
+/// What happens to a mesh peer's call.
+pub mod inbound;
+
+/// What happens to the public's call.
+pub mod edge;
+
+/// What a stage is, and what flows through it.
+pub mod stack;
+
+/// How a connection is secured.
+pub mod tls;
+
+/// Who we are and whom we believe.
+pub mod identity;
+
+/// How bytes become calls over HTTP/2.
+pub mod http2;
+
+/// What gRPC says.
+pub mod grpc;
+
+/// What is asked.
+pub mod call;
+
+/// What a method promises.
+pub mod contract;
+
+/// May it.
+pub mod intention;
+
+/// Where to.
+pub mod route;
+
+/// How long.
+pub mod deadline;
+
+/// Once, or again.
+pub mod attempt;
+
+/// Which instance.
+pub mod balance;
+
+/// Is an instance worth asking.
+pub mod breaker;
+
+/// How an endpoint is reached.
+pub mod connect;
+
+/// One attempt on one stream.
+pub mod exchange;
+
+/// The end of the way in: our application.
+pub mod application;
+
+/// How did it end.
+pub mod outcome;
+
+/// What the caller hears.
+pub mod reply;
+
+/// What we saw of a call.
+pub mod observe;
+
+/// What we believe.
+pub mod snapshot;
+
+/// Who tells us.
+pub mod control;
+
+/// The operators' view.
+pub mod admin;
+
+/// Everything that can be set.
+pub mod config;
+
+/// What can go wrong, and what the caller hears.
+pub mod error;

@@ -1,7 +1,238 @@
-//! What we saw of a call: metrics, trace, access log.
+//! What we saw of a call: metrics, trace, access log. The stage sees the error itself, not what `reply` makes of it.
+//!
+//! Reports once, when the stream has ended; never waits for anything.
+
+pub mod log;
+
+pub mod metrics;
 
 pub mod trace;
 
-/// Facts of one call that its stages learn on the way down.
+use std::cell::{Cell, RefCell};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use http_body::{Frame, SizeHint};
+use opentelemetry::KeyValue;
+use tokio::time::Instant;
+use tower::layer::layer_fn;
+use tower_layer::Layer;
+
+use crate::attempt::safety::Decision;
+use crate::contract;
+use crate::error::Error;
+use crate::grpc::message::Counter;
+use crate::outcome::judge::Judge;
+use crate::outcome::watch::Watch;
+use crate::outcome::{Counts, Outcome};
+use crate::snapshot::Shared;
+use crate::stack::{Body, Call, Data, Peer, Protocol, Reply, Stage};
+
+/// Which way a call goes, seen from our application.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    Outbound,
+    Inbound,
+    Edge,
+}
+
+/// Facts of one call that its stages learn on the way down and the observer reports; shared by all attempts.
 #[derive(Debug, Default)]
-pub struct Facts {}
+pub struct Facts {
+    /// Service and method as `call` found them.
+    pub service: RefCell<Option<Arc<str>>>,
+    pub promise: RefCell<Option<Arc<contract::Promise>>>,
+    pub attempts: Cell<u32>,
+    pub transparent: Cell<u32>,
+    /// An attempt went out: the peer may have seen the call.
+    pub dispatched: Cell<bool>,
+    /// Endpoints this call was sent to.
+    pub tried: RefCell<Vec<Arc<str>>>,
+    pub leg: RefCell<Option<Arc<str>>>,
+    /// The drawn leg had nobody ready.
+    pub empty_leg: Cell<bool>,
+    /// The next attempt may go to the largest leg.
+    pub leave_leg: Cell<bool>,
+    pub decision: Cell<Option<Decision>>,
+    pub retry_delay: Cell<Duration>,
+    pub sent: Cell<Counts>,
+}
+
+/// The observing stage.
+#[derive(Debug)]
+pub struct Observe<S> {
+    shared: Arc<Shared>,
+    direction: Direction,
+    inner: Rc<S>,
+}
+
+/// A request body whose messages are counted as they pass.
+struct Counted {
+    body: Body,
+    counter: Counter,
+    is_grpc: bool,
+    facts: Rc<Facts>,
+}
+
+/// What is known of a call when it starts, for its report.
+struct Started {
+    shared: Arc<Shared>,
+    direction: Direction,
+    facts: Rc<Facts>,
+    context: trace::Context,
+    peer: Arc<str>,
+    path: Arc<str>,
+    received: Instant,
+    deadline: Option<Instant>,
+    protocol: Protocol,
+}
+
+pub fn layer<S>(shared: &Arc<Shared>, direction: Direction) -> impl Layer<S, Service = Observe<S>> + Clone {
+    let shared = shared.clone();
+    layer_fn(move |inner| Observe { shared: shared.clone(), direction, inner: Rc::new(inner) })
+}
+
+impl<S: Stage> Stage for Observe<S> {
+    async fn call(&self, mut call: Call) -> Result<Reply, Error> {
+        let caller = trace::Context::extract(&mut call.headers);
+        call.trace = caller.map_or_else(|| trace::Context::root(self.shared.config.trace.sample), |caller| caller.child());
+        let context = call.trace;
+        context.inject(&mut call.headers);
+        let is_grpc = call.protocol == Protocol::Grpc;
+        let facts = call.facts.clone();
+        let body = std::mem::replace(&mut call.body, empty());
+        call.body = Box::pin(Counted { body, counter: Counter::default(), is_grpc, facts: facts.clone() });
+        let started = Started {
+            shared: self.shared.clone(),
+            direction: self.direction,
+            facts: facts.clone(),
+            context: call.trace,
+            peer: peer(&call.peer),
+            path: call.uri.path().into(),
+            received: call.received,
+            deadline: call.deadline,
+            protocol: call.protocol,
+        };
+        let received = call.received;
+        let open = self.shared.metrics.open(self.direction, &self.shared.service);
+        // Dropped before it answered, the call was given up by its caller: the watch says so.
+        let watch = Watch::new(Judge::new(is_grpc, contract::Kind::Unknown, received), None, move |outcome| {
+            drop(open);
+            started.finish(&outcome);
+        });
+        let result = self.inner.call(call).await;
+        watch.with_kind(facts.promise.borrow().as_ref().map_or(contract::Kind::Unknown, |promise| promise.kind)).follow(result)
+    }
+}
+
+// === impl Direction ===
+
+impl Direction {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Outbound => "outbound",
+            Self::Inbound => "inbound",
+            Self::Edge => "edge",
+        }
+    }
+}
+
+// === impl Facts ===
+
+impl Facts {
+    /// `pkg.Service/Method` if a contract has it, else `other`: no label ever comes from a request.
+    pub fn method(&self) -> Arc<str> {
+        self.promise.borrow().as_ref().map_or_else(|| "other".into(), |promise| promise.method.clone())
+    }
+}
+
+// === impl Started ===
+
+impl Started {
+    fn finish(&self, outcome: &Outcome) {
+        let service = self.facts.service.borrow().clone().unwrap_or_else(|| "other".into());
+        let method = self.facts.method();
+        let handles = self.shared.metrics.call(self.direction, &service, &method);
+        handles.finish(outcome, &self.facts);
+        if self.shared.traces.wants(&self.context) {
+            self.shared.traces.export(self.span(outcome, &service, &method));
+        }
+        log::access(&log::Line {
+            direction: self.direction,
+            peer: &self.peer,
+            service: &service,
+            path: &self.path,
+            facts: &self.facts,
+            outcome,
+            context: &self.context,
+            deadline_left: self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now())),
+            elapsed: self.received.elapsed(),
+            protocol: self.protocol,
+        });
+    }
+
+    fn span(&self, outcome: &Outcome, service: &Arc<str>, method: &Arc<str>) -> trace::Span {
+        let kind = if self.direction == Direction::Outbound { trace::SpanKind::Client } else { trace::SpanKind::Server };
+        let mut attributes = trace::call_attributes(self.protocol, method, service, outcome);
+        attributes.push(KeyValue::new("outrigger.direction", self.direction.name()));
+        if let Some(decision) = self.facts.decision.get() {
+            attributes.push(KeyValue::new("outrigger.retry", decision.name()));
+        }
+        if let Some(leg) = self.facts.leg.borrow().as_ref() {
+            attributes.push(KeyValue::new("outrigger.leg", leg.to_string()));
+        }
+        if let Some(promise) = self.facts.promise.borrow().as_ref() {
+            attributes.push(KeyValue::new("outrigger.class", promise.class.name()));
+        }
+        trace::Span { context: self.context, kind, name: method.to_string().into(), elapsed: self.received.elapsed(), failed: !outcome.is_ok(), attributes }
+    }
+}
+
+fn peer(peer: &Peer) -> Arc<str> {
+    match peer {
+        Peer::Application => "application".into(),
+        Peer::Mesh(id) => id.service_name().into(),
+        Peer::Public(_) => "public".into(),
+    }
+}
+
+/// A body without anything in it.
+pub fn empty() -> Body {
+    use http_body_util::BodyExt;
+    Box::pin(http_body_util::Empty::new().map_err(|never: std::convert::Infallible| match never {}))
+}
+
+// === impl Counted ===
+
+impl http_body::Body for Counted {
+    type Data = Data;
+    type Error = Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Data>, Error>>> {
+        let this = &mut *self;
+        let polled = std::task::ready!(this.body.as_mut().poll_frame(cx));
+        if let Some(Ok(frame)) = &polled
+            && let Some(data) = frame.data_ref()
+        {
+            if this.is_grpc {
+                this.counter.see(&data.bytes);
+            } else {
+                this.counter.see_opaque(&data.bytes);
+            }
+            this.facts.sent.set(Counts { messages: this.counter.messages, bytes: this.counter.bytes });
+        }
+        Poll::Ready(polled)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+

@@ -1,22 +1,37 @@
 //! What we believe: the process-wide state every data-plane thread reads and the control side replaces.
+//!
+//! Each part is immutable behind an `ArcSwap`; the last good one serves on, for ever. The data path never waits for the control side,
+//! except a first call that waits for the first snapshot within its fail-fast time.
 
+mod metrics;
+
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
-use arc_swap::ArcSwapOption;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::sync::watch;
+use tokio::time::Instant;
 
+use crate::attempt::budget::Budget;
+use crate::attempt::buffer::Account;
+use crate::balance::endpoint::Endpoint;
 use crate::config::Config;
 use crate::connect;
+use crate::contract::Contract;
+use crate::intention::Intentions;
+use crate::observe::metrics::Metrics;
+use crate::observe::trace::Exporter;
+use crate::route::chain::Chain;
 
 /// Why the shared state could not be built.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("cannot read the contract {path}: {source}; check that the file exists and is readable")]
     ReadContract { path: String, source: std::io::Error },
-    #[error("cannot decode the contract {path}: {detail}; it must be a protobuf FileDescriptorSet")]
-    DecodeContract { path: String, detail: String },
+    #[error("cannot decode the contract {path}: {source}")]
+    DecodeContract { path: String, source: crate::contract::Error },
 }
 
 /// Process-wide state: configuration, snapshots, metrics.
@@ -24,19 +39,67 @@ pub enum Error {
 pub struct Shared {
     pub config: Arc<Config>,
     pub ready: Ready,
+    /// The application's own name.
+    pub service: Arc<str>,
+    /// What the application itself promises.
+    pub contract: Contract,
+    /// Who may be called: declared in the configuration, nobody else.
+    pub upstreams: BTreeMap<Arc<str>, Arc<Upstream>>,
+    /// Who may call us; `None` until the registry answered: then everything is denied.
+    pub intentions: ArcSwapOption<Intentions>,
+    pub metrics: Metrics,
+    pub traces: Exporter,
+    pub clock: Clock,
+    /// Request bytes kept for repeats, over all calls.
+    pub retry_bytes: Arc<Account>,
+    pub ages: Ages,
+    draining: AtomicBool,
     trust_domain: ArcSwapOption<String>,
     epoch: watch::Sender<u64>,
+}
+
+/// A declared upstream and what is known of it.
+#[derive(Debug)]
+pub struct Upstream {
+    pub name: Arc<str>,
+    pub contract: Contract,
+    /// Where its calls go; `None` until the registry answered.
+    pub chain: ArcSwapOption<Chain>,
+    pub budget: Budget,
+    /// Calls that wait for a ready endpoint, over all threads.
+    pub waiting: AtomicU32,
+}
+
+/// One target of a chain and its instances. Kept by id, so that endpoints survive a change of the chain.
+#[derive(Debug)]
+pub struct Target {
+    pub id: Arc<str>,
+    pub service: Arc<str>,
+    /// `None` until the registry answered.
+    pub endpoints: ArcSwapOption<Vec<Arc<Endpoint>>>,
+}
+
+/// Milliseconds since the process began, for state kept in atomics.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock(Instant);
+
+/// When each kind of watch was last confirmed by the registry.
+#[derive(Debug, Default)]
+pub struct Ages {
+    confirmed: ArcSwap<BTreeMap<String, Instant>>,
+    pub errors: AtomicU64,
+    pub watches: AtomicU64,
 }
 
 /// Which conditions of readiness hold; the health port reads them.
 #[derive(Debug, Default)]
 pub struct Ready {
     /// The registry answered once for every declared upstream and for the intentions.
-    snapshot: AtomicBool,
+    pub(crate) snapshot: AtomicBool,
     /// Application and proxy are in the registry with a passing check.
-    registered: AtomicBool,
+    pub(crate) registered: AtomicBool,
     /// The application's check passes now.
-    application: AtomicBool,
+    pub(crate) application: AtomicBool,
 }
 
 /// What one data-plane thread owns besides [`Shared`].
@@ -52,13 +115,50 @@ pub struct Thread {
 impl Shared {
     /// Reads the contracts the configuration names; everything else starts empty.
     pub fn new(config: Arc<Config>) -> Result<Arc<Self>, Error> {
-        Ok(Arc::new(Self { config, ready: Ready::default(), trust_domain: ArcSwapOption::empty(), epoch: watch::Sender::new(0) }))
+        let now = Instant::now();
+        let read = |path: &Option<std::path::PathBuf>| path.as_deref().map_or_else(|| Ok(Contract::default()), read_contract);
+        let contract = config.application.as_ref().map_or_else(|| Ok(Contract::default()), |application| read(&application.contract))?;
+        let mut upstreams = BTreeMap::new();
+        for upstream in &config.upstreams {
+            let name: Arc<str> = upstream.name.as_str().into();
+            upstreams.insert(name.clone(), Arc::new(Upstream::new(name, read(&upstream.contract)?, now)));
+        }
+        let traces = Exporter::from_environment(&config.service, &config.instance, &config.version);
+        Ok(Arc::new(Self {
+            service: config.service.as_str().into(),
+            ready: Ready::default(),
+            contract,
+            upstreams,
+            intentions: ArcSwapOption::empty(),
+            metrics: Metrics::default(),
+            traces,
+            clock: Clock(now),
+            retry_bytes: Arc::default(),
+            ages: Ages::default(),
+            draining: AtomicBool::new(false),
+            trust_domain: ArcSwapOption::empty(),
+            epoch: watch::Sender::new(0),
+            config,
+        }))
+    }
+
+    /// Registers all metrics of routing, calls and snapshots.
+    pub fn register(self: &Arc<Self>, registry: &mut prometheus_client::registry::Registry) {
+        self.metrics.register(registry);
+        registry.register_collector(Box::new(metrics::State(self.clone())));
     }
 
     /// Called by the identity source whenever the roots name the trust domain.
     pub fn set_trust_domain(&self, trust_domain: &str) {
-        self.trust_domain.store(Some(Arc::new(trust_domain.to_ascii_lowercase())));
-        self.touch();
+        let trust_domain = trust_domain.to_ascii_lowercase();
+        if self.trust_domain.load().as_ref().is_none_or(|known| **known != trust_domain) {
+            self.trust_domain.store(Some(Arc::new(trust_domain)));
+            self.touch();
+        }
+    }
+
+    pub fn trust_domain(&self) -> Option<Arc<String>> {
+        self.trust_domain.load_full()
     }
 
     /// Changes whenever any snapshot was replaced.
@@ -68,6 +168,78 @@ impl Shared {
 
     pub(crate) fn touch(&self) {
         self.epoch.send_modify(|epoch| *epoch += 1);
+    }
+
+    /// Whether this sidecar is leaving.
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn set_draining(&self) {
+        self.draining.store(true, Ordering::Release);
+    }
+
+    /// Sends the last spans. Blocks up to two seconds: call it on a thread that may.
+    pub fn shut_down_telemetry(&self) {
+        self.traces.shut_down();
+    }
+}
+
+fn read_contract(path: &std::path::Path) -> Result<Contract, Error> {
+    let shown = || path.display().to_string();
+    let bytes = std::fs::read(path).map_err(|source| Error::ReadContract { path: shown(), source })?;
+    Contract::decode(&bytes).map_err(|source| Error::DecodeContract { path: shown(), source })
+}
+
+// === impl Upstream ===
+
+impl Upstream {
+    pub fn new(name: Arc<str>, contract: Contract, now: Instant) -> Self {
+        Self { name, contract, chain: ArcSwapOption::empty(), budget: Budget::new(crate::attempt::budget::Config::default(), now), waiting: AtomicU32::new(0) }
+    }
+}
+
+// === impl Target ===
+
+impl Target {
+    pub fn new(id: &str, service: &str) -> Arc<Self> {
+        Arc::new(Self { id: id.into(), service: service.into(), endpoints: ArcSwapOption::empty() })
+    }
+}
+
+// === impl Clock ===
+
+impl Clock {
+    pub fn new(start: Instant) -> Self {
+        Self(start)
+    }
+
+    pub fn millis(self, now: Instant) -> u64 {
+        u64::try_from(now.saturating_duration_since(self.0).as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// The same, wrapping after 49 days.
+    #[expect(clippy::cast_possible_truncation, reason = "wraps on purpose; readers compare differences")]
+    pub fn short_millis(self, now: Instant) -> u32 {
+        self.millis(now) as u32
+    }
+}
+
+// === impl Ages ===
+
+impl Ages {
+    /// Notes that the watch of this kind was confirmed at `at`.
+    pub(crate) fn confirm(&self, kind: &str, at: Instant) {
+        self.confirmed.rcu(|known| {
+            let mut known = BTreeMap::clone(known);
+            known.insert(kind.to_owned(), at);
+            known
+        });
+    }
+
+    /// Kind of watch and how old its value is.
+    pub fn read(&self, now: Instant) -> Vec<(String, std::time::Duration)> {
+        self.confirmed.load().iter().map(|(kind, at)| (kind.clone(), now.saturating_duration_since(*at))).collect()
     }
 }
 

@@ -2,8 +2,10 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU32;
+use std::sync::atomic::{AtomicU32, AtomicU64};
 
+use crate::balance::ewma;
+use crate::breaker::Breaker;
 use crate::identity::spiffe::SpiffeId;
 
 /// One instance. Replaced as a whole when its facts change; `state` is carried over by registry id, so that breaker, estimate and count of
@@ -31,4 +33,9 @@ pub struct Endpoint {
 pub struct State {
     /// Attempts open now, over all threads.
     pub pending: AtomicU32,
+    /// Estimated latency.
+    pub latency: ewma::Shared,
+    pub breaker: Breaker,
+    /// No new calls until then, in milliseconds of the process's clock: it said that it is leaving or not there yet.
+    pub held_until: AtomicU64,
 }

@@ -1,0 +1,213 @@
+//! Which instance gets the attempt: two choices by weight, the one with the lower load, among those that are ready and worth asking.
+//!
+//! Waits while nobody is ready, at most the fail-fast time; endpoints are a snapshot of their own, so churn rebuilds no stack. Opens the
+//! attempt (deadline, attempt number and trace of the next hop are written here, at the moment of dispatch) and tells breaker, estimate
+//! and metrics how it ended. Repeats nothing.
+
+pub mod endpoint;
+
+pub mod ewma;
+
+pub mod open;
+
+pub mod p2c;
+
+pub mod select;
+
+use std::cell::Cell;
+use std::future::Future;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep_until};
+
+use crate::breaker;
+use crate::connect::{Pool, State};
+use crate::error::{Error, Kind};
+use crate::exchange;
+use crate::route::chain::Leaf;
+use crate::snapshot::{Shared, Target, Thread, Upstream};
+use crate::stack::{Call, Reply, Stage};
+use endpoint::Endpoint;
+use select::{Choice, Picked};
+
+/// No endpoint ready for this long without a break: calls fail at once.
+const FAIL_FAST: Duration = Duration::from_secs(3);
+
+/// Calls of one upstream that may wait for an endpoint, over all threads.
+const MAX_WAITING: u32 = 1024;
+
+/// How endpoints are reached from this thread.
+pub trait Reach: 'static {
+    fn state(&self, endpoint: &Arc<Endpoint>) -> State;
+
+    /// Starts connecting where nothing is open.
+    fn warm(&self, endpoint: &Arc<Endpoint>);
+
+    /// Ready when some endpoint's state has changed since this future was made.
+    fn changed(&self) -> impl Future<Output = ()> + 'static;
+
+    fn exchange(&self, endpoint: &Arc<Endpoint>, call: Call) -> impl Future<Output = Result<Reply, Error>>;
+}
+
+/// The balancing stage of one leaf.
+#[derive(Debug)]
+pub struct Balance<R> {
+    shared: Arc<Shared>,
+    upstream: Arc<Upstream>,
+    leaf: Arc<Leaf>,
+    reach: R,
+    breaker: breaker::Config,
+    /// Since when nobody was ready, and when that was last seen.
+    unready: Cell<Option<(Instant, Instant)>>,
+}
+
+/// Counts a waiting call until it stops waiting.
+struct Waiting<'a>(&'a Upstream);
+
+/// Whether a call to this target would find somebody connected.
+pub fn has_ready(reach: &impl Reach, target: &Target) -> bool {
+    let endpoints = target.endpoints.load();
+    endpoints.as_ref().is_some_and(|endpoints| endpoints.iter().any(|endpoint| endpoint.healthy && reach.state(endpoint) == State::Ready))
+}
+
+/// Opens connections ahead of calls and keeps doing so; one a thread. Never ends.
+pub async fn keep_warm(thread: Rc<Thread>) {
+    let mut snapshots = thread.shared.changes();
+    loop {
+        for upstream in thread.shared.upstreams.values() {
+            let Some(chain) = upstream.chain.load_full() else { continue };
+            for endpoints in chain.targets.iter().filter_map(|target| target.endpoints.load_full()) {
+                for endpoint in endpoints.iter().filter(|endpoint| endpoint.healthy) {
+                    thread.pool.warm(endpoint);
+                }
+            }
+        }
+        let changed = thread.pool.changed();
+        tokio::select! {
+            () = changed => {}
+            changed = snapshots.changed() => if changed.is_err() { return },
+        }
+    }
+}
+
+impl<R: Reach> Balance<R> {
+    pub fn new(shared: &Arc<Shared>, upstream: &Arc<Upstream>, leaf: &Arc<Leaf>, reach: R) -> Self {
+        Self { shared: shared.clone(), upstream: upstream.clone(), leaf: leaf.clone(), reach, breaker: breaker::Config::default(), unready: Cell::new(None) }
+    }
+
+    /// An endpoint with its permission, waiting for one if need be.
+    async fn pick(&self, call: &Call) -> Result<Picked, Error> {
+        let mut waiting = None;
+        let mut snapshots = self.shared.changes();
+        loop {
+            let changed = self.reach.changed();
+            let tried = call.facts.tried.borrow().clone();
+            let now = Instant::now();
+            match self.choose(&call.facts, &tried, now) {
+                Choice::Picked(picked) => {
+                    self.unready.set(None);
+                    return Ok(picked);
+                }
+                Choice::BreakerOpen(left) => {
+                    let error = Error::unprocessed(Kind::BreakerOpen, format!("the breaker of every ready instance of {} is open; it failed too often just now", self.upstream.name));
+                    return Err(error.with_pushback(left));
+                }
+                Choice::Empty => return Err(self.no_endpoint("has no healthy instance; check its health in the registry")),
+                Choice::Wait => {}
+            }
+            let until = self.unready_since(now) + FAIL_FAST;
+            if until <= now {
+                return Err(self.no_endpoint("has no reachable instance; check that its sidecars are up and that identities match"));
+            }
+            if waiting.is_none() {
+                waiting = Some(Waiting::start(&self.upstream).inspect_err(|_| self.shared.metrics.refused_waiting(&self.upstream.name, "overloaded"))?);
+            }
+            tokio::select! {
+                () = changed => {}
+                _ = snapshots.changed() => {}
+                () = sleep_until(until) => {}
+            }
+        }
+    }
+
+    fn choose(&self, facts: &crate::observe::Facts, tried: &[Arc<str>], now: Instant) -> Choice {
+        let millis = self.shared.clock.millis(now);
+        let short = self.shared.clock.short_millis(now);
+        let choose = |targets: &[Arc<Target>]| select::choose(targets, &self.reach, &self.breaker, tried, millis, short);
+        if facts.leave_leg.get()
+            && !self.leaf.escape.is_empty()
+            && let Choice::Picked(picked) = choose(&self.leaf.escape)
+        {
+            return Choice::Picked(picked);
+        }
+        choose(&self.leaf.targets)
+    }
+
+    /// Nobody was ready since then, as far as calls looked; a silence longer than the fail-fast time proves no such thing.
+    fn unready_since(&self, now: Instant) -> Instant {
+        let since = match self.unready.get() {
+            Some((since, seen)) if now.saturating_duration_since(seen) <= FAIL_FAST => since,
+            _ => now,
+        };
+        self.unready.set(Some((since, now)));
+        since
+    }
+
+    fn no_endpoint(&self, why: &str) -> Error {
+        Error::unprocessed(Kind::NoEndpoint, format!("{} {why}", self.upstream.name))
+    }
+}
+
+impl<R: Reach> Stage for Balance<R> {
+    async fn call(&self, call: Call) -> Result<Reply, Error> {
+        let picked = self.pick(&call).await?;
+        if picked.overruled {
+            self.shared.metrics.overruled(&self.upstream.name);
+        }
+        let opened = open::open(&self.shared, &self.upstream, &picked, &self.breaker, call)?;
+        let result = self.reach.exchange(&picked.endpoint, opened.call).await;
+        opened.attempt.follow(result)
+    }
+}
+
+impl Reach for Rc<Pool> {
+    fn state(&self, endpoint: &Arc<Endpoint>) -> State {
+        Pool::state(self, endpoint)
+    }
+
+    fn warm(&self, endpoint: &Arc<Endpoint>) {
+        Pool::warm(self, endpoint);
+    }
+
+    fn changed(&self) -> impl Future<Output = ()> + 'static {
+        Pool::changed(self)
+    }
+
+    fn exchange(&self, endpoint: &Arc<Endpoint>, call: Call) -> impl Future<Output = Result<Reply, Error>> {
+        exchange::exchange(self, endpoint, call)
+    }
+}
+
+// === impl Waiting ===
+
+impl<'a> Waiting<'a> {
+    fn start(upstream: &'a Upstream) -> Result<Self, Error> {
+        if upstream.waiting.fetch_add(1, Ordering::Relaxed) >= MAX_WAITING {
+            upstream.waiting.fetch_sub(1, Ordering::Relaxed);
+            return Err(Error::unprocessed(Kind::Overloaded, "too many calls wait for an instance already").with_pushback(Duration::from_millis(500)));
+        }
+        Ok(Self(upstream))
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,230 @@
+//! One attempt from dispatch to outcome: what the next hop is told, and who hears how it ended.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use http::HeaderValue;
+use opentelemetry::KeyValue;
+use rand::RngExt;
+use tokio::time::Instant;
+
+use super::endpoint::Endpoint;
+use super::select::Picked;
+use crate::breaker::{self, Mode};
+use crate::call::headers::ATTEMPT;
+use crate::contract::Kind as MethodKind;
+use crate::error::{Error, Kind};
+use crate::grpc::timeout;
+use crate::observe::trace;
+use crate::outcome::consumer::{Effect, Sample};
+use crate::outcome::judge::Judge;
+use crate::outcome::watch::Watch;
+use crate::outcome::{Counts, Outcome};
+use crate::snapshot::{Shared, Upstream};
+use crate::stack::{Call, Protocol, Reply};
+
+/// An endpoint that says it is leaving or not there yet gets no new calls for this long.
+const HOLD_MILLIS: u64 = 5_000;
+
+/// A call as it goes to the endpoint, and the attempt that will hear of its end.
+#[derive(Debug)]
+pub struct Opened {
+    pub call: Call,
+    pub attempt: Attempt,
+}
+
+/// An open attempt: counted as pending until it is over.
+#[derive(Debug)]
+pub struct Attempt {
+    watch: Watch,
+    endpoint: Arc<Endpoint>,
+    shared: Arc<Shared>,
+    facts: std::rc::Rc<crate::observe::Facts>,
+    config: breaker::Config,
+    probe: bool,
+    streams: bool,
+}
+
+/// Subtracts an attempt from its endpoint's count when dropped.
+#[derive(Debug)]
+struct Pending(Arc<Endpoint>);
+
+/// What the report of an attempt needs.
+struct Report {
+    shared: Arc<Shared>,
+    upstream: Arc<Upstream>,
+    endpoint: Arc<Endpoint>,
+    facts: std::rc::Rc<crate::observe::Facts>,
+    handles: Arc<crate::observe::metrics::AttemptHandles>,
+    config: breaker::Config,
+    context: trace::Context,
+    protocol: Protocol,
+    probe: bool,
+    streams: bool,
+    number: u32,
+    received: Instant,
+    dispatched: Instant,
+    pending: Pending,
+}
+
+/// Writes what the next hop needs and counts the attempt.
+pub fn open(shared: &Arc<Shared>, upstream: &Arc<Upstream>, picked: &Picked, config: &breaker::Config, mut call: Call) -> Result<Opened, Error> {
+    let now = Instant::now();
+    let endpoint = &picked.endpoint;
+    if let Err(error) = tell(&mut call, now) {
+        if picked.probe {
+            endpoint.state.breaker.undecided(shared.clock.millis(now));
+        }
+        return Err(error);
+    }
+    endpoint.state.pending.fetch_add(1, Ordering::Relaxed);
+    let facts = call.facts.clone();
+    facts.dispatched.set(true);
+    facts.attempts.set(facts.attempts.get() + 1);
+    facts.tried.borrow_mut().push(endpoint.id.clone());
+    let kind = call.promise.as_ref().map_or(MethodKind::Unknown, |promise| promise.kind);
+    let streams = kind != MethodKind::Unary;
+    let handles = shared.metrics.attempt(&upstream.name, &facts.method());
+    handles.start();
+    let report = Report {
+        shared: shared.clone(),
+        upstream: upstream.clone(),
+        endpoint: endpoint.clone(),
+        facts: facts.clone(),
+        handles,
+        config: *config,
+        context: call.trace,
+        protocol: call.protocol,
+        probe: picked.probe,
+        streams,
+        number: facts.attempts.get(),
+        received: call.received,
+        dispatched: now,
+        pending: Pending(endpoint.clone()),
+    };
+    let judge = Judge::new(call.protocol == Protocol::Grpc, kind, now);
+    let watch = Watch::new(judge, call.deadline, move |outcome| report.finish(&outcome));
+    Ok(Opened { call, attempt: Attempt { watch, endpoint: endpoint.clone(), shared: shared.clone(), facts, config: *config, probe: picked.probe, streams } })
+}
+
+/// Deadline, attempt number and trace, as of now.
+fn tell(call: &mut Call, now: Instant) -> Result<(), Error> {
+    if let Some(deadline) = call.deadline {
+        let left = timeout::encode(deadline.saturating_duration_since(now));
+        let Some(left) = left else { return Err(Error::unprocessed(Kind::DeadlineExceeded, "the deadline passed before the call could be sent")) };
+        if call.protocol == Protocol::Grpc {
+            call.headers.insert(timeout::HEADER, left);
+        }
+    }
+    let number = call.attempt;
+    call.headers.insert(ATTEMPT, HeaderValue::from(number));
+    call.trace = call.trace.child();
+    let context = call.trace;
+    context.inject(&mut call.headers);
+    Ok(())
+}
+
+// === impl Attempt ===
+
+impl Attempt {
+    /// Follows the attempt to its end. One that never left is undone: nobody hears of it.
+    pub fn follow(self, result: Result<Reply, Error>) -> Result<Reply, Error> {
+        let now = self.shared.clock.millis(Instant::now());
+        match &result {
+            Err(error) if error.unsent => {
+                self.watch.forget();
+                if self.probe {
+                    self.endpoint.state.breaker.undecided(now);
+                }
+                self.facts.attempts.set(self.facts.attempts.get().saturating_sub(1));
+                self.facts.tried.borrow_mut().pop();
+                return result;
+            }
+            // A probing stream has proved the endpoint at its headers: it may stay open for an hour.
+            Ok(reply) if self.probe && self.streams && reply.status == http::StatusCode::OK && !reply.headers.contains_key(crate::grpc::status::STATUS) => {
+                self.endpoint.state.breaker.success(&self.config, now);
+            }
+            _ => {}
+        }
+        self.watch.follow(result)
+    }
+}
+
+// === impl Pending ===
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        self.0.state.pending.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+// === impl Report ===
+
+impl Report {
+    fn finish(self, outcome: &Outcome) {
+        let now = Instant::now();
+        self.to_breaker(outcome, now);
+        self.to_estimate(outcome, now);
+        self.handles.finish(outcome.code, outcome.elapsed, self.facts.sent.get(), Counts { ..outcome.received });
+        if self.shared.traces.wants(&self.context) {
+            self.shared.traces.export(self.span(outcome));
+        }
+        drop(self.pending);
+    }
+
+    fn to_breaker(&self, outcome: &Outcome, now: Instant) {
+        // Blame for a passed deadline only if the endpoint had the call for more than half of its time.
+        let (here, total) = (now.saturating_duration_since(self.dispatched), now.saturating_duration_since(self.received));
+        let blamed = here * 2 > total;
+        let millis = self.shared.clock.millis(now);
+        let breaker = &self.endpoint.state.breaker;
+        let changed = match outcome.effect(blamed) {
+            Effect::Success => breaker.success(&self.config, millis),
+            Effect::Failure => breaker.failure(&self.config, millis, rand::rng().random()),
+            Effect::Neutral | Effect::Hold => {
+                if self.probe {
+                    breaker.undecided(millis);
+                }
+                None
+            }
+        };
+        if outcome.effect(blamed) == Effect::Hold {
+            self.endpoint.state.held_until.store(millis + HOLD_MILLIS, Ordering::Relaxed);
+        }
+        if let Some(mode) = changed {
+            let to = match mode {
+                Mode::Closed => "closed",
+                Mode::Open => "open",
+                Mode::HalfOpen => "half_open",
+            };
+            self.shared.metrics.transition(&self.upstream.name, &self.endpoint.id, to);
+            tracing::info!(service = &*self.upstream.name, endpoint = &*self.endpoint.id, to, reason = outcome.reason_flag(), "breaker changed");
+        }
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "milliseconds of a call fit an f32")]
+    fn to_estimate(&self, outcome: &Outcome, now: Instant) {
+        let short = self.shared.clock.short_millis(now);
+        let millis = |duration: std::time::Duration| (duration.as_secs_f64() * 1_000.0) as f32;
+        let elapsed = millis(outcome.elapsed);
+        let latency = &self.endpoint.state.latency;
+        match outcome.sample() {
+            Sample::Full => {
+                // A stream's length says nothing about the endpoint's speed.
+                let measured = if self.streams { outcome.first_response.map_or(elapsed, millis) } else { elapsed };
+                latency.update(short, |estimate| estimate.observe(short, measured));
+            }
+            Sample::Failure => latency.update(short, |estimate| estimate.penalise(short, elapsed)),
+            Sample::Censored => latency.update(short, |estimate| estimate.censor(short, elapsed)),
+            Sample::Nothing => {}
+        }
+    }
+
+    fn span(&self, outcome: &Outcome) -> trace::Span {
+        let method = self.facts.method();
+        let mut attributes = trace::call_attributes(self.protocol, &method, &self.upstream.name, outcome);
+        attributes.push(KeyValue::new("outrigger.attempt", i64::from(self.number)));
+        attributes.push(KeyValue::new("outrigger.endpoint", self.endpoint.id.to_string()));
+        trace::Span { context: self.context, kind: trace::SpanKind::Client, name: method.to_string().into(), elapsed: self.dispatched.elapsed(), failed: !outcome.is_ok(), attributes }
+    }
+}

@@ -1,0 +1,44 @@
+//! May this peer call us? L4 intentions by precedence; what cannot be evaluated is denied.
+
+mod l4;
+
+pub use l4::{Decision, Intentions};
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use tower::layer::layer_fn;
+use tower_layer::Layer;
+
+use crate::error::{Error, Kind};
+use crate::snapshot::Shared;
+use crate::stack::{Call, Peer, Reply, Stage};
+
+/// Refuses calls of peers that no intention allows, before anything else is done for them.
+#[derive(Debug)]
+pub struct Authorize<S> {
+    shared: Arc<Shared>,
+    inner: Rc<S>,
+}
+
+pub fn layer<S>(shared: &Arc<Shared>) -> impl Layer<S, Service = Authorize<S>> + Clone {
+    let shared = shared.clone();
+    layer_fn(move |inner| Authorize { shared: shared.clone(), inner: Rc::new(inner) })
+}
+
+impl<S: Stage> Stage for Authorize<S> {
+    async fn call(&self, call: Call) -> Result<Reply, Error> {
+        let (decision, service) = match &call.peer {
+            Peer::Mesh(id) => {
+                let intentions = self.shared.intentions.load();
+                (intentions.as_ref().map_or(Decision::Deny, |intentions| intentions.decide(id)), id.service_name())
+            }
+            Peer::Application | Peer::Public(_) => (Decision::Deny, "other"),
+        };
+        self.shared.metrics.authorization(service, decision.name());
+        match decision {
+            Decision::Allow => self.inner.call(call).await,
+            Decision::Deny => Err(Error::unprocessed(Kind::Denied, "RBAC: access denied")),
+        }
+    }
+}
