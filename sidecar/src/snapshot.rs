@@ -7,10 +7,11 @@ mod metrics;
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
 
-use arc_swap::{ArcSwap, ArcSwapOption};
+use arc_swap::ArcSwapOption;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -86,7 +87,8 @@ pub struct Clock(Instant);
 /// When each kind of watch was last confirmed by the registry.
 #[derive(Debug, Default)]
 pub struct Ages {
-    confirmed: ArcSwap<BTreeMap<String, Instant>>,
+    /// By kind of watch and what is watched.
+    confirmed: Mutex<BTreeMap<(&'static str, Arc<str>), Instant>>,
     pub errors: AtomicU64,
     pub watches: AtomicU64,
 }
@@ -228,18 +230,29 @@ impl Clock {
 // === impl Ages ===
 
 impl Ages {
-    /// Notes that the watch of this kind was confirmed at `at`.
-    pub(crate) fn confirm(&self, kind: &str, at: Instant) {
-        self.confirmed.rcu(|known| {
-            let mut known = BTreeMap::clone(known);
-            known.insert(kind.to_owned(), at);
-            known
-        });
+    /// Notes that the registry confirmed this watch's value at `at`.
+    pub(crate) fn confirm(&self, kind: &'static str, what: &Arc<str>, at: Instant) {
+        self.lock().insert((kind, what.clone()), at);
     }
 
-    /// Kind of watch and how old its value is.
-    pub fn read(&self, now: Instant) -> Vec<(String, std::time::Duration)> {
-        self.confirmed.load().iter().map(|(kind, at)| (kind.clone(), now.saturating_duration_since(*at))).collect()
+    /// The watch has ended.
+    pub(crate) fn forget(&self, kind: &'static str, what: &Arc<str>) {
+        self.lock().remove(&(kind, what.clone()));
+    }
+
+    /// Kind of watch and how old the oldest value of that kind is.
+    pub fn read(&self, now: Instant) -> Vec<(String, Duration)> {
+        let mut oldest: BTreeMap<&str, Duration> = BTreeMap::new();
+        for ((kind, _), at) in self.lock().iter() {
+            let age = now.saturating_duration_since(*at);
+            let known = oldest.entry(kind).or_default();
+            *known = age.max(*known);
+        }
+        oldest.into_iter().map(|(kind, age)| (kind.to_owned(), age)).collect()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<(&'static str, Arc<str>), Instant>> {
+        self.confirmed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
