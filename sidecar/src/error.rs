@@ -242,6 +242,25 @@ mod tests {
         assert_eq!(Kind::all().count(), 28);
     }
 
+    /// The catalogue in the documentation says what this table says, row by row.
+    #[test]
+    fn the_documented_table_equals_this_one() {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/errors.md");
+        let text = std::fs::read_to_string(&path).unwrap();
+        let (_, mesh) = text.split_once("## The mesh").unwrap();
+        let (mesh, _) = mesh.split_once("\n## ").unwrap();
+        let rows: Vec<Vec<&str>> = mesh.lines().filter(|line| line.starts_with("| `")).map(|line| line.trim_matches('|').split('|').map(str::trim).collect()).collect();
+        let expected: Vec<[String; 4]> = TABLE
+            .iter()
+            .map(|row| [format!("`{}`", row.flag), format!("{:?}", row.fault).to_lowercase(), crate::grpc::status::name(row.code).to_owned(), row.http.to_string()])
+            .collect();
+        let documented: Vec<[String; 4]> = rows.iter().map(|cells| std::array::from_fn(|index| cells[index].to_owned())).collect();
+        assert_eq!(documented, expected);
+        for cells in rows {
+            assert!(cells.len() == 7 && cells.iter().all(|cell| !cell.is_empty()), "cause and remedy: {cells:?}");
+        }
+    }
+
     #[test]
     fn reset_codes_map_as_grpc_says() {
         for (code, expected) in [(0, Code::Internal), (7, Code::Unavailable), (8, Code::Cancelled), (11, Code::ResourceExhausted), (12, Code::PermissionDenied), (13, Code::Internal), (14, Code::Unknown)] {

@@ -83,11 +83,14 @@ async fn answer(
     response: impl Future<Output = hyper::Result<http::Response<hyper::body::Incoming>>>,
     connection: impl Future<Output = hyper::Result<()>>,
 ) -> Result<http::StatusCode, String> {
-    tokio::select! {
+    let mut response = std::pin::pin!(response);
+    let answered = tokio::select! {
         biased;
-        response = response => Ok(response.map_err(failed)?.status()),
-        ended = connection => Err(ended.err().map_or_else(|| "the connection ended".to_owned(), failed)),
-    }
+        answered = &mut response => answered,
+        // A server may close right behind its answer: the answer is there then.
+        _ = connection => response.await,
+    };
+    Ok(answered.map_err(failed)?.status())
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "the shape map_err wants")]
