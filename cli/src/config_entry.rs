@@ -44,18 +44,31 @@ pub(crate) async fn write(client: &Client, plan: &Plan) -> Result<Vec<String>, E
     let mut foreign = Vec::new();
     for wish in wishes(plan) {
         let (kind, name) = wish.key();
-        let failed = |source| Error { kind, name: name.clone(), source };
+        let failed = |source| Error {
+            kind,
+            name: name.clone(),
+            source,
+        };
         // Somebody may write between our read and our write: then the write does nothing, and we look again.
         for _ in 0..5 {
-            let existing = client.config_get(kind, &name, &Read::default()).await.map_err(failed)?.value;
+            let existing = client
+                .config_get(kind, &name, &Read::default())
+                .await
+                .map_err(failed)?
+                .value;
             let done = match step(&wish, existing.as_ref()) {
                 Step::Nothing => true,
                 Step::LeaveAlone => {
                     foreign.push(format!("{kind}/{name}"));
                     true
                 }
-                Step::Write { entry, cas } => client.config_put(&entry, Some(cas)).await.map_err(failed)?,
-                Step::Delete { cas } => client.config_delete(kind, &name, Some(cas)).await.map_err(failed)?,
+                Step::Write { entry, cas } => {
+                    client.config_put(&entry, Some(cas)).await.map_err(failed)?
+                }
+                Step::Delete { cas } => client
+                    .config_delete(kind, &name, Some(cas))
+                    .await
+                    .map_err(failed)?,
             };
             if done {
                 break;
@@ -66,11 +79,17 @@ pub(crate) async fn write(client: &Client, plan: &Plan) -> Result<Vec<String>, E
 }
 
 fn wishes(plan: &Plan) -> Vec<Wish> {
-    let defaults = plan.protocols.iter().map(|(name, protocol)| Wish::Present(defaults(name, *protocol)));
-    let intentions = plan.callers.iter().map(|(name, callers)| match callers.is_empty() {
-        true => Wish::Absent(Kind::ServiceIntentions, name.clone()),
-        false => Wish::Present(intentions(name, callers)),
-    });
+    let defaults = plan
+        .protocols
+        .iter()
+        .map(|(name, protocol)| Wish::Present(defaults(name, *protocol)));
+    let intentions = plan
+        .callers
+        .iter()
+        .map(|(name, callers)| match callers.is_empty() {
+            true => Wish::Absent(Kind::ServiceIntentions, name.clone()),
+            false => Wish::Present(intentions(name, callers)),
+        });
     defaults.chain(intentions).collect()
 }
 
@@ -104,11 +123,19 @@ fn mark() -> BTreeMap<String, String> {
 fn step(wish: &Wish, existing: Option<&ConfigEntry>) -> Step {
     match (wish, existing) {
         (Wish::Absent(..), None) => Step::Nothing,
-        (Wish::Present(entry), None) => Step::Write { entry: entry.clone(), cas: 0 },
+        (Wish::Present(entry), None) => Step::Write {
+            entry: entry.clone(),
+            cas: 0,
+        },
         (_, Some(theirs)) if !theirs.meta().contains_key(MARK) => Step::LeaveAlone,
-        (Wish::Absent(..), Some(ours)) => Step::Delete { cas: ours.modify_index() },
+        (Wish::Absent(..), Some(ours)) => Step::Delete {
+            cas: ours.modify_index(),
+        },
         (Wish::Present(entry), Some(ours)) if says_the_same(entry, ours) => Step::Nothing,
-        (Wish::Present(entry), Some(ours)) => Step::Write { entry: entry.clone(), cas: ours.modify_index() },
+        (Wish::Present(entry), Some(ours)) => Step::Write {
+            entry: entry.clone(),
+            cas: ours.modify_index(),
+        },
     }
 }
 
@@ -120,7 +147,11 @@ fn says_the_same(wanted: &ConfigEntry, existing: &ConfigEntry) -> bool {
         }
         (ConfigEntry::ServiceIntentions(wanted), ConfigEntry::ServiceIntentions(existing)) => {
             let said = |entry: &ServiceIntentions| -> BTreeSet<(String, String)> {
-                entry.sources.iter().map(|source| (source.name.clone(), source.action.clone())).collect()
+                entry
+                    .sources
+                    .iter()
+                    .map(|source| (source.name.clone(), source.action.clone()))
+                    .collect()
             };
             said(wanted) == said(existing)
         }
@@ -147,7 +178,10 @@ mod tests {
     }
 
     fn allow(callers: &[&str]) -> ConfigEntry {
-        intentions("pay", &callers.iter().map(|&caller| caller.to_owned()).collect())
+        intentions(
+            "pay",
+            &callers.iter().map(|&caller| caller.to_owned()).collect(),
+        )
     }
 
     fn without_mark(mut entry: ConfigEntry) -> ConfigEntry {
@@ -164,25 +198,54 @@ mod tests {
         let grpc = defaults("pay", Protocol::Grpc);
         let absent = Wish::Absent(Kind::ServiceIntentions, "pay".to_owned());
         let cases = [
-            (Wish::Present(grpc.clone()), None, Step::Write { entry: grpc.clone(), cas: 0 }),
-            (Wish::Present(grpc.clone()), Some(written(grpc.clone(), 7)), Step::Nothing),
+            (
+                Wish::Present(grpc.clone()),
+                None,
+                Step::Write {
+                    entry: grpc.clone(),
+                    cas: 0,
+                },
+            ),
+            (
+                Wish::Present(grpc.clone()),
+                Some(written(grpc.clone(), 7)),
+                Step::Nothing,
+            ),
             (
                 Wish::Present(grpc.clone()),
                 Some(written(defaults("pay", Protocol::Tcp), 7)),
-                Step::Write { entry: grpc.clone(), cas: 7 },
+                Step::Write {
+                    entry: grpc.clone(),
+                    cas: 7,
+                },
             ),
-            (Wish::Present(grpc.clone()), Some(without_mark(grpc)), Step::LeaveAlone),
+            (
+                Wish::Present(grpc.clone()),
+                Some(without_mark(grpc)),
+                Step::LeaveAlone,
+            ),
             (
                 Wish::Present(allow(&["a"])),
                 Some(written(allow(&["a", "b"]), 9)),
-                Step::Write { entry: allow(&["a"]), cas: 9 },
+                Step::Write {
+                    entry: allow(&["a"]),
+                    cas: 9,
+                },
             ),
             (absent.clone(), None, Step::Nothing),
-            (absent.clone(), Some(written(allow(&["a"]), 3)), Step::Delete { cas: 3 }),
+            (
+                absent.clone(),
+                Some(written(allow(&["a"]), 3)),
+                Step::Delete { cas: 3 },
+            ),
             (absent, Some(without_mark(allow(&["a"]))), Step::LeaveAlone),
         ];
         for (wish, existing, expected) in cases {
-            assert_eq!(step(&wish, existing.as_ref()), expected, "{wish:?} over {existing:?}");
+            assert_eq!(
+                step(&wish, existing.as_ref()),
+                expected,
+                "{wish:?} over {existing:?}"
+            );
         }
     }
 }

@@ -39,6 +39,9 @@ pub(crate) fn run(args: &Args, output: &Output) -> ExitCode {
         return ExitCode::FAILURE;
     }
     let err = Command::new(program).args(arguments).exec();
-    output.error(&format!("cannot start {}: {err}", program.to_string_lossy()));
+    output.error(&format!(
+        "cannot start {}: {err}",
+        program.to_string_lossy()
+    ));
     ExitCode::from(127)
 }

@@ -17,6 +17,7 @@ mod command;
 
 pub(crate) mod builtin;
 
+pub(crate) use check::consul_address;
 pub(crate) use command::{Program, SearchPath};
 
 /// Everything a mesh file says, checked.
@@ -126,22 +127,32 @@ pub(crate) struct Problem {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
     #[error("cannot read mesh file {path}: {source}", path = path.display())]
-    Unreadable { path: PathBuf, source: std::io::Error },
+    Unreadable {
+        path: PathBuf,
+        source: std::io::Error,
+    },
     #[error("{}", list(file, problems))]
-    Invalid { file: String, problems: Vec<Problem> },
+    Invalid {
+        file: String,
+        problems: Vec<Problem>,
+    },
 }
 
 /// Reads and checks a mesh file.
 pub(crate) fn load(path: &Path, search: &SearchPath) -> Result<MeshFile, Error> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|source| Error::Unreadable { path: path.to_owned(), source })?;
+    let text = std::fs::read_to_string(path).map_err(|source| Error::Unreadable {
+        path: path.to_owned(),
+        source,
+    })?;
     let folder = match path.parent() {
         Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
         Some(parent) => parent,
         None => Path::new("."),
     };
-    let folder = std::path::absolute(folder)
-        .map_err(|source| Error::Unreadable { path: path.to_owned(), source })?;
+    let folder = std::path::absolute(folder).map_err(|source| Error::Unreadable {
+        path: path.to_owned(),
+        source,
+    })?;
     parse(&text, &path.display().to_string(), &folder, search)
 }
 
@@ -152,10 +163,16 @@ pub(crate) fn parse(
     folder: &Path,
     search: &SearchPath,
 ) -> Result<MeshFile, Error> {
-    let invalid = |problems| Error::Invalid { file: file.to_owned(), problems };
+    let invalid = |problems| Error::Invalid {
+        file: file.to_owned(),
+        problems,
+    };
     let read: yaml::File = serde_saphyr::from_str(text).map_err(|err| {
         let place = err.location().map(Place::from);
-        invalid(vec![Problem { place, message: plain_message(&err) }])
+        invalid(vec![Problem {
+            place,
+            message: plain_message(&err),
+        }])
     })?;
     check::check(read, folder, search).map_err(invalid)
 }
@@ -183,7 +200,10 @@ fn list(file: &str, problems: &[Problem]) -> String {
 
 impl From<serde_saphyr::Location> for Place {
     fn from(location: serde_saphyr::Location) -> Self {
-        Self { line: location.line(), column: location.column() }
+        Self {
+            line: location.line(),
+            column: location.column(),
+        }
     }
 }
 

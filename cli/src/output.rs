@@ -23,8 +23,6 @@ struct Shared {
 #[derive(Debug, Default)]
 struct State {
     spinner: Option<ProgressBar>,
-    /// What the last plain progress line said.
-    said: String,
 }
 
 /// Colours that read on light and dark ground.
@@ -34,7 +32,12 @@ impl Output {
     /// `no_colour`: the environment has a `NO_COLOR` that is not empty.
     pub(crate) fn new(no_colour: bool) -> Self {
         let is_fancy = !no_colour && std::io::stderr().is_terminal();
-        Self { shared: Arc::new(Shared { is_fancy, state: Mutex::default() }) }
+        Self {
+            shared: Arc::new(Shared {
+                is_fancy,
+                state: Mutex::default(),
+            }),
+        }
     }
 
     /// A line of the result.
@@ -64,16 +67,19 @@ impl Output {
         self.complain(&self.coloured(colour_of(process), &prefix, line));
     }
 
-    /// What is waited for now.
-    pub(crate) fn waiting(&self, text: &str) {
-        let mut state = self.shared.state.lock().unwrap_or_else(PoisonError::into_inner);
+    /// What is waited for now. `is_new`: worth a line of its own where there is no spinner.
+    pub(crate) fn waiting(&self, text: &str, is_new: bool) {
         if !self.shared.is_fancy {
-            if state.said != text {
-                text.clone_into(&mut state.said);
-                let _closed = writeln!(std::io::stderr().lock(), "{text}");
+            if is_new {
+                self.complain(text);
             }
             return;
         }
+        let mut state = self
+            .shared
+            .state
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let spinner = state.spinner.get_or_insert_with(|| {
             let spinner = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
             if let Ok(style) = ProgressStyle::with_template("{spinner} {wide_msg} {elapsed}") {
@@ -87,8 +93,11 @@ impl Output {
 
     /// Nothing is waited for any longer.
     pub(crate) fn settled(&self) {
-        let mut state = self.shared.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.said.clear();
+        let mut state = self
+            .shared
+            .state
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if let Some(spinner) = state.spinner.take() {
             spinner.finish_and_clear();
         }
@@ -102,7 +111,11 @@ impl Output {
 
     /// Keeps the spinner and the line out of each other's way.
     fn print(&self, write: impl FnOnce()) {
-        let state = self.shared.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let state = self
+            .shared
+            .state
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         match &state.spinner {
             Some(spinner) => spinner.suspend(write),
             None => write(),

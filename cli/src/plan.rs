@@ -18,8 +18,8 @@ mod environment;
 
 mod sidecar_file;
 
-pub(crate) use environment::Inherited;
-pub(crate) use port::{EDGE, REGISTRY, SEARCH};
+pub(crate) use environment::for_child;
+pub(crate) use port::{REGISTRY, SEARCH};
 
 /// All that runs beside the registry.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,6 +45,7 @@ pub(crate) struct Instance {
     pub(crate) dir: PathBuf,
     /// From the mesh file.
     pub(crate) env: BTreeMap<String, String>,
+    pub(crate) listen: Listen,
     pub(crate) application: Option<Address>,
     pub(crate) protocol: Protocol,
     pub(crate) check: Check,
@@ -100,8 +101,15 @@ impl Plan {
         let instances = file
             .services
             .iter()
-            .flat_map(|service| service.versions.iter().map(move |version| (service, version)))
-            .flat_map(|(service, version)| (0..version.replicas).map(move |number| (service, version, number)))
+            .flat_map(|service| {
+                service
+                    .versions
+                    .iter()
+                    .map(move |version| (service, version))
+            })
+            .flat_map(|(service, version)| {
+                (0..version.replicas).map(move |number| (service, version, number))
+            })
             .map(|(service, version, number)| {
                 let name = format!("{}-{}-{number}", service.name, version.name);
                 let folder = paths.instance(&name);
@@ -121,6 +129,7 @@ impl Plan {
                     program: version.program.clone(),
                     dir: service.dir.clone(),
                     env: version.env.clone(),
+                    listen: service.listen,
                     inbound: application.is_some().then(|| ports.inbound()),
                     application,
                     protocol: service.protocol,
@@ -145,21 +154,70 @@ impl Plan {
             instances,
             waves: start_order::waves(&file.services),
             callers: callers(file),
-            protocols: file.services.iter().map(|service| (service.name.clone(), service.protocol)).collect(),
+            protocols: file
+                .services
+                .iter()
+                .map(|service| (service.name.clone(), service.protocol))
+                .collect(),
             intentions: file.intentions,
         }
     }
 
     /// The gateway: the instance with a public listener.
     pub(crate) fn edge(&self) -> Option<&Instance> {
-        self.instances.iter().find(|instance| instance.edge.is_some())
+        self.instances
+            .iter()
+            .find(|instance| instance.edge.is_some())
     }
 
     /// Whether this is the shop, whose calls can be shown.
     pub(crate) fn runs_shop(&self) -> bool {
-        let runs = |name: &str| self.instances.iter().any(|instance| instance.program.shop.as_deref() == Some(name));
-        self.edge().is_some_and(|edge| edge.program.shop.as_deref() == Some("gateway"))
+        let runs = |name: &str| {
+            self.instances
+                .iter()
+                .any(|instance| instance.program.shop.as_deref() == Some(name))
+        };
+        self.edge()
+            .is_some_and(|edge| edge.program.shop.as_deref() == Some("gateway"))
             && crate::shop::NAMES.into_iter().all(runs)
+    }
+}
+
+impl Instance {
+    /// Ports that were taken: what for, which one was asked for, what it is now.
+    pub(crate) fn moved(&self, bound: &Addresses) -> Vec<(String, u16, SocketAddr)> {
+        let outbound = match &self.outbound {
+            Address::Tcp(port) => bound
+                .outbound
+                .parse()
+                .ok()
+                .map(|bound| ("outbound".to_owned(), *port, bound)),
+            Address::Unix(_) => None,
+        };
+        let upstreams = self.upstreams.iter().filter_map(|upstream| {
+            let bound = bound.upstreams.get(&upstream.name)?;
+            Some((
+                format!("upstream {}", upstream.name),
+                upstream.bind?,
+                *bound,
+            ))
+        });
+        let listeners = [
+            self.edge
+                .zip(bound.edge)
+                .map(|(port, bound)| ("edge".to_owned(), port, bound)),
+            self.inbound
+                .zip(bound.inbound)
+                .map(|(port, bound)| ("inbound".to_owned(), port, bound)),
+            outbound,
+            Some(("health".to_owned(), self.health, bound.health)),
+        ];
+        listeners
+            .into_iter()
+            .flatten()
+            .chain(upstreams)
+            .filter(|(_, port, bound)| bound.port() != *port)
+            .collect()
     }
 }
 
@@ -168,15 +226,26 @@ fn callers(file: &MeshFile) -> BTreeMap<String, BTreeSet<String>> {
     let callers_of = |name: &str| {
         file.services
             .iter()
-            .filter(|service| service.upstreams.iter().any(|upstream| upstream.name == name))
+            .filter(|service| {
+                service
+                    .upstreams
+                    .iter()
+                    .any(|upstream| upstream.name == name)
+            })
             .map(|service| service.name.clone())
             .collect()
     };
-    file.services.iter().map(|service| (service.name.clone(), callers_of(&service.name))).collect()
+    file.services
+        .iter()
+        .map(|service| (service.name.clone(), callers_of(&service.name)))
+        .collect()
 }
 
 fn contract(service: &Service, paths: &Paths) -> Option<PathBuf> {
-    service.contract.as_ref().map(|_| paths.contract(&service.name))
+    service
+        .contract
+        .as_ref()
+        .map(|_| paths.contract(&service.name))
 }
 
 /// A caller needs the contract of whom it calls: what may be repeated follows from it.
@@ -194,6 +263,16 @@ fn upstreams(service: &Service, file: &MeshFile, paths: &Paths) -> Vec<Upstream>
             contract: contract_of(&upstream.name),
         })
         .collect()
+}
+
+impl Address {
+    /// The path of a Unix socket.
+    pub(crate) fn socket(&self) -> Option<PathBuf> {
+        match self {
+            Self::Tcp(_) => None,
+            Self::Unix(path) => Some(path.clone()),
+        }
+    }
 }
 
 impl std::fmt::Display for Address {

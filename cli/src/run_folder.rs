@@ -9,7 +9,7 @@ mod secret;
 mod socket_folder;
 
 pub(crate) use lock::{Error as LockError, Lock, holder};
-pub(crate) use secret::{Demo, Tokens, write_private};
+pub(crate) use secret::{Demo, DemoUser, Tokens, write_private};
 pub(crate) use socket_folder::SocketFolder;
 
 /// Where the files of a run lie. Pure; `prepare` makes the folders.
@@ -25,7 +25,10 @@ pub(crate) enum Error {
     #[error("{folder} holds files but no run.json, so it is not a folder of outrigger's: name an empty or a new one", folder = .0.display())]
     Foreign(PathBuf),
     #[error("cannot use {path}: {source}", path = path.display())]
-    Io { path: PathBuf, source: std::io::Error },
+    Io {
+        path: PathBuf,
+        source: std::io::Error,
+    },
 }
 
 impl Paths {
@@ -54,6 +57,11 @@ impl Paths {
         self.token("management")
     }
 
+    /// The token of a Consul that somebody else runs; beside ours, never among them.
+    pub(crate) fn consul_token(&self) -> PathBuf {
+        self.token("consul")
+    }
+
     pub(crate) fn registry(&self) -> PathBuf {
         self.root.join("registry")
     }
@@ -78,20 +86,26 @@ impl Paths {
         self.root.join("contracts").join(format!("{service}.binpb"))
     }
 
-    pub(crate) fn log(&self, process: &str) -> PathBuf {
-        self.root.join("logs").join(format!("{process}.log"))
+    pub(crate) fn logs(&self) -> PathBuf {
+        self.root.join("logs")
     }
 }
 
 /// The folder of `--data-dir`, absolute; `./.outrigger` by default.
 pub(crate) fn root(data_dir: Option<&Path>) -> Result<PathBuf, Error> {
     let path = data_dir.unwrap_or(Path::new(".outrigger"));
-    std::path::absolute(path).map_err(|source| Error::Io { path: path.to_owned(), source })
+    std::path::absolute(path).map_err(|source| Error::Io {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 /// Makes the folder itself, mode 0700, and refuses one that holds something else's files.
 pub(crate) fn open(root: &Path) -> Result<(), Error> {
-    let io = |source| Error::Io { path: root.to_owned(), source };
+    let io = |source| Error::Io {
+        path: root.to_owned(),
+        source,
+    };
     create_private(root)?;
     let mut entries = std::fs::read_dir(root).map_err(io)?;
     let is_ours = root.join("run.json").exists() || entries.next().is_none();
@@ -103,22 +117,45 @@ pub(crate) fn open(root: &Path) -> Result<(), Error> {
 
 /// Everything but `run.json`, which is locked; only after `open` has said that the folder is ours.
 pub(crate) fn empty(root: &Path) -> Result<(), Error> {
-    let entries = std::fs::read_dir(root).map_err(|source| Error::Io { path: root.to_owned(), source })?;
+    let entries = std::fs::read_dir(root).map_err(|source| Error::Io {
+        path: root.to_owned(),
+        source,
+    })?;
     for entry in entries {
-        let path = entry.map_err(|source| Error::Io { path: root.to_owned(), source })?.path();
+        let path = entry
+            .map_err(|source| Error::Io {
+                path: root.to_owned(),
+                source,
+            })?
+            .path();
         if path.file_name().is_some_and(|name| name == "run.json") {
             continue;
         }
         let is_folder = path.symlink_metadata().is_ok_and(|meta| meta.is_dir());
-        let removed = if is_folder { std::fs::remove_dir_all(&path) } else { std::fs::remove_file(&path) };
+        let removed = if is_folder {
+            std::fs::remove_dir_all(&path)
+        } else {
+            std::fs::remove_file(&path)
+        };
         removed.map_err(|source| Error::Io { path, source })?;
     }
     Ok(())
 }
 
 /// All folders of a run, and the `.gitignore` that keeps them out of a repository.
-pub(crate) fn prepare<'a>(paths: &Paths, instances: impl Iterator<Item = &'a str>) -> Result<(), Error> {
-    for name in ["registry", "tokens", "db", "keys", "contracts", "run", "logs"] {
+pub(crate) fn prepare<'a>(
+    paths: &Paths,
+    instances: impl Iterator<Item = &'a str>,
+) -> Result<(), Error> {
+    for name in [
+        "registry",
+        "tokens",
+        "db",
+        "keys",
+        "contracts",
+        "run",
+        "logs",
+    ] {
         create_private(&paths.root.join(name))?;
     }
     for name in instances {
@@ -129,13 +166,19 @@ pub(crate) fn prepare<'a>(paths: &Paths, instances: impl Iterator<Item = &'a str
         let stale = paths.instance(name).join("addresses.json");
         match std::fs::remove_file(&stale) {
             Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
-                return Err(Error::Io { path: stale, source });
+                return Err(Error::Io {
+                    path: stale,
+                    source,
+                });
             }
             _ => {}
         }
     }
     let ignore = paths.root.join(".gitignore");
-    std::fs::write(&ignore, "*\n").map_err(|source| Error::Io { path: ignore, source })
+    std::fs::write(&ignore, "*\n").map_err(|source| Error::Io {
+        path: ignore,
+        source,
+    })
 }
 
 fn create_private(path: &Path) -> Result<(), Error> {
@@ -144,13 +187,20 @@ fn create_private(path: &Path) -> Result<(), Error> {
         .recursive(true)
         .mode(0o700)
         .create(path)
-        .map_err(|source| Error::Io { path: path.to_owned(), source })
+        .map_err(|source| Error::Io {
+            path: path.to_owned(),
+            source,
+        })
 }
 
 fn make_private(path: &Path) -> Result<(), Error> {
     use std::os::unix::fs::PermissionsExt;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o700))
-        .map_err(|source| Error::Io { path: path.to_owned(), source })
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o700)).map_err(|source| {
+        Error::Io {
+            path: path.to_owned(),
+            source,
+        }
+    })
 }
 
 #[cfg(test)]

@@ -3,28 +3,25 @@
 //! A child that ends before it was settled ends the run; one that ends later is started again, after a pause that grows. Every process
 //! has one task that owns it from the first start to the last exit.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::process::{ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process_group};
-use tokio::process::{Child, Command};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::output::Output;
+
+mod keeper;
 
 mod log;
 
 mod pause;
 
-pub(crate) use log::Log;
-use pause::Pause;
+use keeper::Keeper;
+use log::Log;
 
 /// How a process is started, each time.
 #[derive(Debug, Clone)]
@@ -38,16 +35,25 @@ pub(crate) struct Launch {
     pub(crate) dir: PathBuf,
     /// An end with code 0 is its job done, not a failure.
     pub(crate) may_finish: bool,
+    /// Removed before each start: one that a killed process left behind cannot be bound again.
+    pub(crate) sockets: Vec<PathBuf>,
 }
 
 /// Where a process stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum State {
-    Running { pid: u32 },
+    Running {
+        pid: u32,
+    },
     /// Waiting to be started again.
-    Pausing { ended: String },
+    Pausing {
+        ended: String,
+    },
     /// Not started again.
-    Ended { ended: String, is_success: bool },
+    Ended {
+        ended: String,
+        is_success: bool,
+    },
 }
 
 /// A child that ended before it was settled.
@@ -57,6 +63,20 @@ pub(crate) struct EarlyEnd {
     /// `exited with code 3`
     pub(crate) ended: String,
     pub(crate) last_lines: Vec<String>,
+}
+
+/// Tells of children that ended before they were settled.
+#[derive(Debug)]
+pub(crate) struct EarlyEnds(mpsc::UnboundedReceiver<EarlyEnd>);
+
+impl EarlyEnds {
+    /// The next one. Cancel safe.
+    pub(crate) async fn next(&mut self) -> EarlyEnd {
+        match self.0.recv().await {
+            Some(end) => end,
+            None => std::future::pending().await,
+        }
+    }
 }
 
 /// One process, seen from outside its task.
@@ -81,34 +101,41 @@ pub(crate) struct Supervisor {
     output: Output,
     tasks: JoinSet<()>,
     processes: Vec<Arc<Process>>,
-    early: (mpsc::UnboundedSender<EarlyEnd>, mpsc::UnboundedReceiver<EarlyEnd>),
+    early: mpsc::UnboundedSender<EarlyEnd>,
     changed: Arc<watch::Sender<u64>>,
 }
 
 impl Supervisor {
     /// `own` is this binary, through which every process is started; `logs` the folder of their logs.
-    pub(crate) fn new(own: PathBuf, logs: PathBuf, restart: bool, output: Output) -> Self {
-        Self {
+    pub(crate) fn new(
+        own: PathBuf,
+        logs: PathBuf,
+        restart: bool,
+        output: Output,
+    ) -> (Self, EarlyEnds) {
+        // One message a process at most.
+        let (early, ends) = mpsc::unbounded_channel();
+        let supervisor = Self {
             own,
             logs,
             restart,
             output,
             tasks: JoinSet::new(),
             processes: Vec::new(),
-            // One message a process at most.
-            early: mpsc::unbounded_channel(),
+            early,
             changed: Arc::new(watch::Sender::new(0)),
-        }
+        };
+        (supervisor, EarlyEnds(ends))
     }
 
-    /// Starts a process. Its end before `settle` is told by `early_end`.
+    /// Starts a process. Its end before `settle` is told by `EarlyEnds`.
     pub(crate) fn start(&mut self, launch: Launch) -> std::io::Result<Arc<Process>> {
         let log = Log::open(&self.logs.join(format!("{}.log", launch.name)))?;
-        let child = self.spawn(&launch)?;
+        let running = keeper::spawn(&self.own, &launch)?;
         let process = Arc::new(Process {
             name: launch.name.clone(),
             log: Mutex::new(log),
-            state: watch::Sender::new(State::Running { pid: child.id().unwrap_or(0) }),
+            state: watch::Sender::new(State::Running { pid: running.pid() }),
             is_settled: AtomicBool::new(false),
             restarts: AtomicU32::new(0),
             stop: CancellationToken::new(),
@@ -122,19 +149,15 @@ impl Supervisor {
             restart: self.restart,
             output: self.output.clone(),
             process: process.clone(),
-            early: self.early.0.clone(),
+            early: self.early.clone(),
             changed: self.changed.clone(),
         };
-        self.tasks.spawn(keeper.keep(child));
+        self.tasks.spawn(keeper.keep(running));
         Ok(process)
     }
 
-    /// The first child that ended before it was settled. Never resolves otherwise. Cancel safe.
-    pub(crate) async fn early_end(&mut self) -> EarlyEnd {
-        match self.early.1.recv().await {
-            Some(end) => end,
-            None => std::future::pending().await,
-        }
+    pub(crate) fn processes(&self) -> &[Arc<Process>] {
+        &self.processes
     }
 
     /// Counts the changes of any process's state.
@@ -154,10 +177,6 @@ impl Supervisor {
     pub(crate) async fn join(&mut self) {
         while self.tasks.join_next().await.is_some() {}
     }
-
-    fn spawn(&self, launch: &Launch) -> std::io::Result<Child> {
-        spawn(&self.own, launch)
-    }
 }
 
 impl Drop for Supervisor {
@@ -175,6 +194,10 @@ impl Process {
         self.is_settled.store(true, Ordering::Relaxed);
     }
 
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
     pub(crate) fn state(&self) -> State {
         self.state.borrow().clone()
     }
@@ -184,7 +207,10 @@ impl Process {
     }
 
     pub(crate) fn last_lines(&self) -> Vec<String> {
-        self.log.lock().unwrap_or_else(PoisonError::into_inner).last_lines()
+        self.log
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .last_lines()
     }
 
     /// Asks it to end: SIGTERM to its group, and no restart.
@@ -205,171 +231,6 @@ impl Process {
 
     pub(crate) fn is_gone(&self) -> bool {
         self.gone.is_cancelled()
-    }
-}
-
-/// The task of one process.
-struct Keeper {
-    own: PathBuf,
-    launch: Launch,
-    restart: bool,
-    output: Output,
-    process: Arc<Process>,
-    early: mpsc::UnboundedSender<EarlyEnd>,
-    changed: Arc<watch::Sender<u64>>,
-}
-
-impl Keeper {
-    async fn keep(self, first: Child) {
-        let mut pause = Pause::default();
-        let mut child = first;
-        loop {
-            let started = Instant::now();
-            self.set(State::Running { pid: child.id().unwrap_or(0) });
-            let status = self.watch(&mut child).await;
-            let ended = describe(status);
-            if self.process.stop.is_cancelled() {
-                break self.set(State::Ended { ended, is_success: true });
-            }
-            let is_success = status.is_some_and(|status| status.success());
-            if self.launch.may_finish && is_success {
-                self.output.note(&format!("{} has finished", self.launch.name));
-                break self.set(State::Ended { ended, is_success });
-            }
-            if !self.process.is_settled.load(Ordering::Relaxed) {
-                self.set(State::Ended { ended: ended.clone(), is_success: false });
-                break self.tell_early(ended);
-            }
-            if !self.restart {
-                self.output.warn(&format!("{} {ended}; it stays down (--no-restart)", self.launch.name));
-                break self.set(State::Ended { ended, is_success: false });
-            }
-            match self.again(&mut pause, started.elapsed(), &ended).await {
-                Some(next) => child = next,
-                None => break self.set(State::Ended { ended, is_success: true }),
-            }
-        }
-        self.process.gone.cancel();
-    }
-
-    /// Starts it again after a pause; `None` if the run is stopped meanwhile.
-    async fn again(&self, pause: &mut Pause, ran: Duration, ended: &str) -> Option<Child> {
-        let mut ended = ended.to_owned();
-        let mut ran = ran;
-        loop {
-            let wait = pause.after(ran);
-            self.output.warn(&format!(
-                "{} {ended}; starting it again in {}",
-                self.launch.name,
-                humantime::format_duration(wait)
-            ));
-            self.set(State::Pausing { ended: ended.clone() });
-            tokio::select! {
-                () = self.process.stop.cancelled() => return None,
-                () = tokio::time::sleep(wait) => {}
-            }
-            self.process.restarts.fetch_add(1, Ordering::Relaxed);
-            match spawn(&self.own, &self.launch) {
-                Ok(child) => return Some(child),
-                Err(err) => (ended, ran) = (format!("cannot be started: {err}"), Duration::ZERO),
-            }
-        }
-    }
-
-    /// Reads its output and passes signals on until it has ended and nothing of its group is left.
-    async fn watch(&self, child: &mut Child) -> Option<ExitStatus> {
-        let group = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
-        let signal = |signal: Signal| {
-            if let Some(group) = group {
-                // Gone already: nothing to signal.
-                let _gone = kill_process_group(group, signal);
-            }
-        };
-        let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-        let reading = async {
-            let line = |line: &str| self.line(line);
-            tokio::join!(log::read_lines(stdout, line), log::read_lines(stderr, line));
-        };
-        let mut reading = std::pin::pin!(reading);
-        let mut is_read = false;
-        let (mut is_stopping, mut is_killed) = (false, false);
-        let status = loop {
-            tokio::select! {
-                status = child.wait() => break status.ok(),
-                () = &mut reading, if !is_read => is_read = true,
-                () = self.process.kill.cancelled(), if !is_killed => {
-                    is_killed = true;
-                    signal(Signal::KILL);
-                }
-                () = self.process.stop.cancelled(), if !is_stopping => {
-                    is_stopping = true;
-                    signal(Signal::TERM);
-                }
-            }
-        };
-        // Children of its own would keep its ports and its pipes.
-        signal(Signal::KILL);
-        if !is_read {
-            // What it said last is still in the pipes; one that escaped its group may hold them open, and is not waited for.
-            let _late = tokio::time::timeout(Duration::from_secs(1), reading).await;
-        }
-        status
-    }
-
-    fn line(&self, line: &str) {
-        self.process.log.lock().unwrap_or_else(PoisonError::into_inner).write(line);
-        self.output.log(&self.launch.name, line);
-    }
-
-    fn tell_early(&self, ended: String) {
-        let end = EarlyEnd { name: self.launch.name.clone(), ended, last_lines: self.process.last_lines() };
-        // The receiver is gone only when the run is over anyway.
-        let _over = self.early.send(end);
-    }
-
-    fn set(&self, state: State) {
-        self.process.state.send_replace(state);
-        self.changed.send_modify(|count| *count += 1);
-    }
-}
-
-fn spawn(own: &std::path::Path, launch: &Launch) -> std::io::Result<Child> {
-    Command::new(own)
-        .arg("exec")
-        .arg(format!("--parent={}", std::process::id()))
-        .arg("--")
-        .arg(&launch.program)
-        .args(&launch.args)
-        .env_clear()
-        .envs(&launch.env)
-        .current_dir(&launch.dir)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .process_group(0)
-        .kill_on_drop(true)
-        .spawn()
-}
-
-/// Whether all of these have ended for good.
-pub(crate) fn are_gone(processes: &[Arc<Process>]) -> bool {
-    processes.iter().all(|process| process.is_gone())
-}
-
-/// Names of those that are still there.
-pub(crate) fn remaining(processes: &[Arc<Process>]) -> BTreeSet<&str> {
-    processes.iter().filter(|process| !process.is_gone()).map(|process| process.name.as_str()).collect()
-}
-
-fn describe(status: Option<ExitStatus>) -> String {
-    use std::os::unix::process::ExitStatusExt as _;
-    match status {
-        None => "ended, and its exit code cannot be read".to_owned(),
-        Some(status) => match (status.code(), status.signal()) {
-            (Some(code), _) => format!("exited with code {code}"),
-            (None, Some(signal)) => format!("was ended by signal {signal}"),
-            (None, None) => format!("ended: {status}"),
-        },
     }
 }
 

@@ -1,28 +1,19 @@
 //! The rules of a mesh file that its grammar cannot say. All mistakes are collected, so that one run of the loader tells them all.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde_saphyr::Spanned;
 
-use super::command::{Program, SearchPath};
-use super::{
-    Check, Contract, Listen, MeshFile, Place, Problem, Protocol, RegistryChoice, Service, Upstream,
-    Version, yaml,
-};
+use super::command::SearchPath;
+use super::{MeshFile, Place, Problem, RegistryChoice, Service, yaml};
 
-/// Replicas of one version: more than a laptop runs, and it keeps a slip of the keyboard from forking without end.
-const MAX_REPLICAS: u32 = 64;
+mod service;
 
-/// Set by `outrigger` for every application; a mesh file that sets one would be ignored silently.
-const RESERVED: [&str; 6] = [
-    "PORT",
-    "OUTRIGGER_LISTEN",
-    "OUTRIGGER_OUTBOUND_ADDR",
-    "OUTRIGGER_SERVICE",
-    "OUTRIGGER_VERSION",
-    "OUTRIGGER_INSTANCE",
-];
+use service::Reader;
+
+/// The registry's ids hold 128 bytes, of which a number and `-sidecar-proxy` take some.
+const LONGEST_PREFIX: usize = 100;
 
 /// Collects mistakes with their places.
 #[derive(Debug, Default)]
@@ -30,7 +21,10 @@ struct Problems(Vec<Problem>);
 
 impl Problems {
     fn add<T>(&mut self, at: &Spanned<T>, message: String) {
-        self.0.push(Problem { place: Some(Place::from(at.referenced)), message });
+        self.0.push(Problem {
+            place: Some(Place::from(at.referenced)),
+            message,
+        });
     }
 }
 
@@ -41,11 +35,19 @@ pub(super) fn check(
 ) -> Result<MeshFile, Vec<Problem>> {
     let mut problems = Problems::default();
     if file.version.value != 1 {
-        problems.add(&file.version, format!("version = {}: expected 1", file.version.value));
+        problems.add(
+            &file.version,
+            format!("version = {}: expected 1", file.version.value),
+        );
     }
     let registry = registry(file.registry.as_ref(), &mut problems);
-    let names: BTreeSet<String> =
-        file.services.value.0.iter().map(|(name, _)| name.value.clone()).collect();
+    let names: BTreeSet<String> = file
+        .services
+        .value
+        .0
+        .iter()
+        .map(|(name, _)| name.value.clone())
+        .collect();
     if names.is_empty() {
         problems.add(&file.services, "services: expected at least one".to_owned());
     }
@@ -56,19 +58,31 @@ pub(super) fn check(
         .0
         .into_iter()
         .filter_map(|(name, read)| {
-            Reader { folder, search, names: &names, problems: &mut problems }.service(&name, read)
+            Reader {
+                folder,
+                search,
+                names: &names,
+                problems: &mut problems,
+            }
+            .service(&name, read)
         })
         .collect();
     instance_names(&services, &mut problems);
     if problems.0.is_empty() {
-        return Ok(MeshFile { intentions: file.intentions, registry, services });
+        return Ok(MeshFile {
+            intentions: file.intentions,
+            registry,
+            services,
+        });
     }
     problems.0.sort();
     Err(problems.0)
 }
 
 fn registry(read: Option<&Spanned<String>>, problems: &mut Problems) -> RegistryChoice {
-    let Some(read) = read else { return RegistryChoice::Embedded };
+    let Some(read) = read else {
+        return RegistryChoice::Embedded;
+    };
     if read.value == "embedded" {
         return RegistryChoice::Embedded;
     }
@@ -83,10 +97,13 @@ fn registry(read: Option<&Spanned<String>>, problems: &mut Problems) -> Registry
 
 /// Checks the address of a Consul and cuts a closing slash.
 pub(crate) fn consul_address(text: &str) -> Result<String, String> {
-    let expected = || format!("{text:?}: expected embedded or an address such as http://127.0.0.1:8500");
+    let expected =
+        || format!("{text:?}: expected embedded or an address such as http://127.0.0.1:8500");
     let uri: http::Uri = text.parse().map_err(|_| expected())?;
     if uri.scheme_str() == Some("https") {
-        return Err(format!("{text:?}: https is not supported yet, use the local agent's http address"));
+        return Err(format!(
+            "{text:?}: https is not supported yet, use the local agent's http address"
+        ));
     }
     let bare = uri.path_and_query().is_none_or(|path| path.as_str() == "/");
     if uri.scheme_str() != Some("http") || uri.host().is_none_or(str::is_empty) || !bare {
@@ -110,7 +127,11 @@ fn ports(services: &[(Spanned<String>, yaml::Service)], problems: &mut Problems)
     for (name, service) in services {
         if let Some(edge) = &service.edge {
             let place = Place::from(edge.value.plain.referenced);
-            claim(edge.value.plain.value, format!("the edge of {:?}", name.value), place);
+            claim(
+                edge.value.plain.value,
+                format!("the edge of {:?}", name.value),
+                place,
+            );
         }
         for upstream in &service.upstreams {
             let owner = format!("upstream {:?} of {:?}", upstream.value.name, name.value);
@@ -127,202 +148,25 @@ fn instance_names(services: &[Service], problems: &mut Problems) {
     for service in services {
         for version in &service.versions {
             let prefix = format!("{}-{}", service.name, version.name);
-            if let Some(other) = seen.insert(prefix.clone(), &service.name) {
-                let message = format!("services {other:?} and {:?} both have instances named {prefix}-0", service.name);
-                problems.0.push(Problem { place: None, message });
-            }
-        }
-    }
-}
-
-/// Turns one service into its final form.
-#[derive(Debug)]
-struct Reader<'a> {
-    folder: &'a Path,
-    search: &'a SearchPath,
-    names: &'a BTreeSet<String>,
-    problems: &'a mut Problems,
-}
-
-impl Reader<'_> {
-    fn service(&mut self, name: &Spanned<String>, read: yaml::Service) -> Option<Service> {
-        if !is_name(&name.value) {
-            self.problems.add(name, format!("service {:?}: {NAME_RULE}", name.value));
-        }
-        if name.value == "registry" {
-            self.problems.add(name, "service \"registry\": the name is taken by the registry's own process".to_owned());
-        }
-        let dir = self.dir(read.dir.as_ref());
-        let check = self.health(name, &read);
-        let upstreams = self.upstreams(name, &read.upstreams);
-        let versions = self.versions(name, &read);
-        if let (Some(edge), Listen::None) = (&read.edge, read.listen) {
-            self.problems.add(edge, format!("service {:?} listens to nobody: an edge needs an application to send calls to", name.value));
-        }
-        if let (Some(edge), Protocol::Tcp) = (&read.edge, read.protocol) {
-            self.problems.add(edge, "an edge carries HTTP: expected protocol grpc, http2 or http".to_owned());
-        }
-        let built_in = versions.iter().find_map(|version| version.program.shop.clone());
-        let contract = match &read.contract {
-            Some(file) => self.contract(file),
-            None => built_in
-                .filter(|shop| outrigger_proto::contract(shop).is_some())
-                .map(Contract::BuiltIn),
-        };
-        Some(Service {
-            name: name.value.clone(),
-            dir: dir?,
-            listen: read.listen,
-            protocol: read.protocol,
-            check,
-            upstreams,
-            contract,
-            versions,
-            edge: read.edge.map(|edge| edge.value.plain.value),
-        })
-    }
-
-    fn dir(&mut self, read: Option<&Spanned<String>>) -> Option<PathBuf> {
-        let Some(read) = read else { return Some(self.folder.to_owned()) };
-        let dir = self.folder.join(&read.value);
-        if dir.is_dir() {
-            return Some(dir);
-        }
-        self.problems.add(read, format!("dir {} is not a folder", dir.display()));
-        None
-    }
-
-    fn health(&mut self, name: &Spanned<String>, read: &yaml::Service) -> Check {
-        let default = Check::default_for(read.protocol);
-        let Some(check) = &read.check else { return default };
-        match (&check.value.grpc, &check.value.http, check.value.tcp) {
-            (Some(service), None, None) => Check::Grpc(service.clone()),
-            (None, Some(path), None) if path.starts_with('/') => Check::Http(path.clone()),
-            (None, None, Some(true)) => Check::Tcp,
-            _ => {
+            if prefix.len() > LONGEST_PREFIX {
                 let message = format!(
-                    "check of {:?}: expected exactly one of {{grpc: <service>}}, {{http: /path}}, {{tcp: true}}",
-                    name.value
+                    "instances named {prefix}-0 and so on: expected service and version of at most {LONGEST_PREFIX} letters together"
                 );
-                self.problems.add(check, message);
-                default
+                problems.0.push(Problem {
+                    place: None,
+                    message,
+                });
+            }
+            if let Some(other) = seen.insert(prefix.clone(), &service.name) {
+                let message = format!(
+                    "services {other:?} and {:?} both have instances named {prefix}-0",
+                    service.name
+                );
+                problems.0.push(Problem {
+                    place: None,
+                    message,
+                });
             }
         }
     }
-
-    fn upstreams(&mut self, name: &Spanned<String>, read: &[Spanned<yaml::Upstream>]) -> Vec<Upstream> {
-        let mut seen = BTreeSet::new();
-        let mut upstreams = Vec::new();
-        for upstream in read {
-            let wanted = &upstream.value.name;
-            if !self.names.contains(wanted) {
-                let message = format!("upstream of {:?}: {}", name.value, nobody(wanted, self.names));
-                self.problems.add(upstream, message);
-            }
-            if !seen.insert(wanted.clone()) {
-                self.problems.add(upstream, format!("upstream {wanted:?} of {:?} is listed twice", name.value));
-            }
-            upstreams.push(Upstream { name: wanted.clone(), bind: upstream.value.bind });
-        }
-        upstreams
-    }
-
-    fn contract(&mut self, read: &Spanned<String>) -> Option<Contract> {
-        let path = self.folder.join(&read.value);
-        let problem = match std::fs::read(&path) {
-            Err(err) => format!("contract {}: {err}", path.display()),
-            Ok(bytes) => match prost_reflect::DescriptorPool::decode(bytes.as_slice()) {
-                Err(err) => format!("contract {} is not a FileDescriptorSet: {err}", path.display()),
-                Ok(_) => return Some(Contract::File(path)),
-            },
-        };
-        self.problems.add(read, problem);
-        None
-    }
-
-    fn versions(&mut self, name: &Spanned<String>, read: &yaml::Service) -> Vec<Version> {
-        self.environment(&read.env);
-        let Some(versions) = &read.versions else {
-            let program = self.program(name, read.command.as_ref());
-            let version = program.map(|program| Version {
-                name: "v1".to_owned(),
-                replicas: 1,
-                program,
-                env: read.env.to_map(),
-            });
-            return version.into_iter().collect();
-        };
-        if versions.value.0.is_empty() {
-            self.problems.add(versions, format!("versions of {:?}: expected at least one", name.value));
-        }
-        let default = yaml::Version::default();
-        let mut out = Vec::new();
-        for (key, version) in &versions.value.0 {
-            let version = version.as_ref().unwrap_or(&default);
-            if !is_name(&key.value) {
-                self.problems.add(key, format!("version {:?}: {NAME_RULE}", key.value));
-            }
-            self.environment(&version.env);
-            let replicas = self.replicas(version);
-            let command = version.command.as_ref().or(read.command.as_ref());
-            let Some(program) = self.program(name, command) else { continue };
-            let mut env = read.env.to_map();
-            env.extend(version.env.to_map());
-            out.push(Version { name: key.value.clone(), replicas, program, env });
-        }
-        out
-    }
-
-    fn replicas(&mut self, version: &yaml::Version) -> u32 {
-        let Some(replicas) = &version.replicas else { return 1 };
-        if replicas.value > MAX_REPLICAS {
-            let message = format!("replicas = {}: expected at most {MAX_REPLICAS}", replicas.value);
-            self.problems.add(replicas, message);
-        }
-        replicas.value
-    }
-
-    fn program(&mut self, name: &Spanned<String>, command: Option<&Spanned<Vec<Spanned<String>>>>) -> Option<Program> {
-        let Some(command) = command else {
-            self.problems.add(name, format!("service {:?} has no command", name.value));
-            return None;
-        };
-        let argv: Vec<String> = command.value.iter().map(|word| word.value.clone()).collect();
-        match Program::resolve(&argv, self.folder, self.search) {
-            Ok(program) => Some(program),
-            Err(err) => {
-                match command.value.first() {
-                    Some(first) => self.problems.add(first, err.to_string()),
-                    None => self.problems.add(command, err.to_string()),
-                }
-                None
-            }
-        }
-    }
-
-    fn environment(&mut self, env: &yaml::Entries<yaml::Scalar>) {
-        for (key, _) in &env.0 {
-            let reserved = RESERVED.contains(&key.value.as_str())
-                || (key.value.starts_with("OUTRIGGER_UPSTREAM_") && key.value.ends_with("_ADDR"));
-            if reserved {
-                self.problems.add(key, format!("{} is set by outrigger for every application", key.value));
-            } else if key.value.is_empty() || key.value.contains(['=', '\0']) {
-                self.problems.add(key, format!("{:?} cannot name an environment variable", key.value));
-            }
-        }
-    }
-}
-
-const NAME_RULE: &str = "a name is a lower-case letter, then at most 62 of a-z, 0-9 and -";
-
-fn is_name(text: &str) -> bool {
-    let mut bytes = text.bytes();
-    bytes.next().is_some_and(|byte| byte.is_ascii_lowercase())
-        && text.len() <= 63
-        && bytes.all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
-}
-
-fn nobody(wanted: &str, names: &BTreeSet<String>) -> String {
-    let known: Vec<&str> = names.iter().map(String::as_str).collect();
-    format!("nobody is named {wanted:?}, expected one of {}", known.join(", "))
 }

@@ -36,7 +36,11 @@ pub(crate) enum Error {
 }
 
 impl Program {
-    pub(super) fn resolve(argv: &[String], folder: &Path, search: &SearchPath) -> Result<Self, Error> {
+    pub(super) fn resolve(
+        argv: &[String],
+        folder: &Path,
+        search: &SearchPath,
+    ) -> Result<Self, Error> {
         let (name, args) = argv.split_first().ok_or(Error::Empty)?;
         if name == "outrigger" {
             return Ok(Self {
@@ -45,20 +49,29 @@ impl Program {
                 shop: shop_service(args)?,
             });
         }
-        Ok(Self { path: find(name, folder, search)?, args: args.to_vec(), shop: None })
+        Ok(Self {
+            path: find(name, folder, search)?,
+            args: args.to_vec(),
+            shop: None,
+        })
     }
 }
 
 /// The service that `outrigger shop <name>` runs, if these are its arguments.
 fn shop_service(args: &[String]) -> Result<Option<String>, Error> {
-    let [verb, name, ..] = args else { return Ok(None) };
+    let [verb, name, ..] = args else {
+        return Ok(None);
+    };
     if verb != "shop" {
         return Ok(None);
     }
     if crate::shop::NAMES.contains(&name.as_str()) {
         return Ok(Some(name.clone()));
     }
-    Err(Error::NotInShop { name: name.clone(), known: crate::shop::NAMES.join(", ") })
+    Err(Error::NotInShop {
+        name: name.clone(),
+        known: crate::shop::NAMES.join(", "),
+    })
 }
 
 fn find(name: &str, folder: &Path, search: &SearchPath) -> Result<PathBuf, Error> {
@@ -82,5 +95,6 @@ fn find(name: &str, folder: &Path, search: &SearchPath) -> Result<PathBuf, Error
 }
 
 fn is_executable(path: &Path) -> bool {
-    path.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+    path.metadata()
+        .is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
 }

@@ -87,7 +87,10 @@ impl<'de> Deserialize<'de> for Upstream {
             }
 
             fn visit_str<E>(self, name: &str) -> Result<Upstream, E> {
-                Ok(Upstream { name: name.to_owned(), bind: None })
+                Ok(Upstream {
+                    name: name.to_owned(),
+                    bind: None,
+                })
             }
 
             fn visit_map<M: MapAccess<'de>>(self, map: M) -> Result<Upstream, M::Error> {
@@ -122,7 +125,10 @@ impl<V> Default for Entries<V> {
 
 impl Entries<Scalar> {
     pub(super) fn to_map(&self) -> BTreeMap<String, String> {
-        self.0.iter().map(|(key, value)| (key.value.clone(), value.0.clone())).collect()
+        self.0
+            .iter()
+            .map(|(key, value)| (key.value.clone(), value.0.clone()))
+            .collect()
     }
 }
 

@@ -25,7 +25,11 @@ impl Ports {
     /// What the mesh file names is taken, and so is the registry's.
     pub(super) fn reserving(file: &MeshFile) -> Self {
         let named = file.services.iter().flat_map(|service| {
-            service.upstreams.iter().filter_map(|upstream| upstream.bind).chain(service.edge)
+            service
+                .upstreams
+                .iter()
+                .filter_map(|upstream| upstream.bind)
+                .chain(service.edge)
         });
         Self(named.chain([EDGE, REGISTRY]).collect())
     }

@@ -97,7 +97,9 @@ impl Instance {
     ) -> Result<String, toml::ser::Error> {
         let loopback = |port: u16| format!("127.0.0.1:{port}");
         let upstream = |planned: &super::Upstream| {
-            let bound = bound.and_then(|bound| bound.upstreams.get(&planned.name)).map(ToString::to_string);
+            let bound = bound
+                .and_then(|bound| bound.upstreams.get(&planned.name))
+                .map(ToString::to_string);
             bound.or_else(|| planned.bind.map(loopback))
         };
         toml::to_string(&File {
@@ -110,26 +112,44 @@ impl Instance {
                 address: registry,
                 token_file: token_file.map(|path| path.display().to_string()),
             },
-            application: self.application.as_ref().map(|address| self.application(address)),
+            application: self
+                .application
+                .as_ref()
+                .map(|address| self.application(address)),
             inbound: self.inbound.map(|port| Bind {
-                bind: bound.and_then(|bound| bound.inbound).map_or_else(|| loopback(port), |bound| bound.to_string()),
+                bind: bound
+                    .and_then(|bound| bound.inbound)
+                    .map_or_else(|| loopback(port), |bound| bound.to_string()),
             }),
             outbound: Bind {
-                bind: bound.map_or_else(|| self.outbound.to_string(), |bound| bound.outbound.clone()),
+                bind: bound
+                    .map_or_else(|| self.outbound.to_string(), |bound| bound.outbound.clone()),
             },
-            health: Bind { bind: bound.map_or_else(|| loopback(self.health), |bound| bound.health.to_string()) },
+            health: Bind {
+                bind: bound.map_or_else(|| loopback(self.health), |bound| bound.health.to_string()),
+            },
             edge: self.edge.map(|port| Edge {
-                plain: bound.and_then(|bound| bound.edge).map_or_else(|| loopback(port), |bound| bound.to_string()),
+                plain: bound
+                    .and_then(|bound| bound.edge)
+                    .map_or_else(|| loopback(port), |bound| bound.to_string()),
             }),
-            intentions: Intentions { default: self.intentions.as_str() },
-            drain: Drain { propagation: "0s", grace: GRACE },
+            intentions: Intentions {
+                default: self.intentions.as_str(),
+            },
+            drain: Drain {
+                propagation: "0s",
+                grace: GRACE,
+            },
             upstream: self
                 .upstreams
                 .iter()
                 .map(|planned| Upstream {
                     name: &planned.name,
                     bind: upstream(planned),
-                    contract: planned.contract.as_ref().map(|path| path.display().to_string()),
+                    contract: planned
+                        .contract
+                        .as_ref()
+                        .map(|path| path.display().to_string()),
                 })
                 .collect(),
         })
@@ -139,7 +159,10 @@ impl Instance {
         Application {
             address: address.to_string(),
             protocol: self.protocol.as_str(),
-            contract: self.contract.as_ref().map(|path| path.display().to_string()),
+            contract: self
+                .contract
+                .as_ref()
+                .map(|path| path.display().to_string()),
             check: match &self.check {
                 Check::Grpc(service) => CheckFile::Grpc(service),
                 Check::Http(path) => CheckFile::Http(path),

@@ -8,7 +8,10 @@ use crate::mesh_file::Service;
 pub(super) fn waves(services: &[Service]) -> Vec<Vec<String>> {
     let reach = reachable(services);
     let calls = |from: &str, to: &str| reach.get(from).is_some_and(|seen| seen.contains(to));
-    let mut depth: BTreeMap<&str, usize> = services.iter().map(|service| (service.name.as_str(), 0)).collect();
+    let mut depth: BTreeMap<&str, usize> = services
+        .iter()
+        .map(|service| (service.name.as_str(), 0))
+        .collect();
     // A service stands one above the deepest it calls, unless that one calls it back. At most one step per service is needed.
     for _ in services {
         for service in services {
@@ -41,14 +44,24 @@ fn reachable(services: &[Service]) -> BTreeMap<&str, BTreeSet<&str>> {
     let direct: BTreeMap<&str, Vec<&str>> = services
         .iter()
         .map(|service| {
-            (service.name.as_str(), service.upstreams.iter().map(|upstream| upstream.name.as_str()).collect())
+            (
+                service.name.as_str(),
+                service
+                    .upstreams
+                    .iter()
+                    .map(|upstream| upstream.name.as_str())
+                    .collect(),
+            )
         })
         .collect();
     services
         .iter()
         .map(|service| {
             let mut seen = BTreeSet::new();
-            let mut next: Vec<&str> = direct.get(service.name.as_str()).cloned().unwrap_or_default();
+            let mut next: Vec<&str> = direct
+                .get(service.name.as_str())
+                .cloned()
+                .unwrap_or_default();
             while let Some(name) = next.pop() {
                 if seen.insert(name) {
                     next.extend(direct.get(name).into_iter().flatten());

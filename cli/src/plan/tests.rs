@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::*;
+use crate::environment::Variables;
 use crate::mesh_file::{SearchPath, builtin, parse};
 
 fn paths() -> Paths {
@@ -10,7 +11,10 @@ fn paths() -> Paths {
 }
 
 fn plan(text: &str) -> Plan {
-    let search = SearchPath { own: "/opt/outrigger".into(), path: "/usr/bin:/bin".into() };
+    let search = SearchPath {
+        own: "/opt/outrigger".into(),
+        path: "/usr/bin:/bin".into(),
+    };
     let file = parse(text, "mesh.yaml", Path::new("/"), &search).unwrap();
     // 22001 belongs to somebody else.
     Plan::new(&file, &paths(), &|port| port != 22001)
@@ -43,8 +47,14 @@ fn every_instance_gets_ports_of_its_own() {
         .instances
         .iter()
         .map(|i| {
-            let application = i.application.as_ref().map_or("-".to_owned(), ToString::to_string);
-            format!("{} {application} {} {:?} {} {:?}", i.name, i.outbound, i.inbound, i.health, i.edge)
+            let application = i
+                .application
+                .as_ref()
+                .map_or("-".to_owned(), ToString::to_string);
+            format!(
+                "{} {application} {} {:?} {} {:?}",
+                i.name, i.outbound, i.inbound, i.health, i.edge
+            )
         })
         .collect();
     assert_eq!(
@@ -71,7 +81,10 @@ fn those_who_are_called_start_before_those_who_call_and_the_gateway_last() {
             "version: 1\nservices: {edge: {command: [sh], protocol: http, edge: {plain: 80}}, x: {command: [sh], upstreams: [edge]}}",
             &[&["x"], &["edge"]],
         ),
-        ("version: 1\nservices: {a: {command: [sh], upstreams: [a]}}", &[&["a"]]),
+        (
+            "version: 1\nservices: {a: {command: [sh], upstreams: [a]}}",
+            &[&["a"]],
+        ),
     ];
     for (text, expected) in cases {
         assert_eq!(plan(text).waves, expected, "{text}");
@@ -81,10 +94,15 @@ fn those_who_are_called_start_before_those_who_call_and_the_gateway_last() {
 #[test]
 fn a_foreign_application_gets_what_the_document_says() {
     let plan = plan(FOREIGN);
-    let inherited = Inherited(
-        [("PATH", "/bin"), ("COLOUR", "blue"), ("CONSUL_HTTP_TOKEN", "secret"), ("PORT", "1")]
-            .map(|(key, value)| (key.to_owned(), value.to_owned()))
-            .into(),
+    let inherited = Variables(
+        [
+            ("PATH", "/bin"),
+            ("COLOUR", "blue"),
+            ("CONSUL_HTTP_TOKEN", "secret"),
+            ("PORT", "1"),
+        ]
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .into(),
     );
     let env = |number: usize| {
         let instance = &plan.instances[number];
@@ -101,9 +119,17 @@ fn a_foreign_application_gets_what_the_document_says() {
         ("PATH", "/bin"),
         ("PORT", "22002"),
     ];
-    assert_eq!(env(1), expected.map(|(key, value)| (key.to_owned(), value.to_owned())).into());
+    assert_eq!(
+        env(1),
+        expected
+            .map(|(key, value)| (key.to_owned(), value.to_owned()))
+            .into()
+    );
     let unix = env(2);
-    assert_eq!(unix["OUTRIGGER_LISTEN"], "unix:/data/run/pay-pal-v1-0/app.sock");
+    assert_eq!(
+        unix["OUTRIGGER_LISTEN"],
+        "unix:/data/run/pay-pal-v1-0/app.sock"
+    );
     assert!(!unix.contains_key("PORT"));
     let job = env(4);
     assert!(!job.contains_key("OUTRIGGER_LISTEN") && !job.contains_key("PORT"));
@@ -114,15 +140,26 @@ fn a_foreign_application_gets_what_the_document_says() {
 fn the_shop_gets_its_own_variables_and_a_database_from_outside_wins() {
     let plan = plan(&builtin::text());
     let postgres = "postgres://shop@127.0.0.1/orders";
-    let inherited = Inherited([("SHOP_ORDERS_DATABASE_URL".to_owned(), postgres.to_owned())].into());
+    let inherited =
+        Variables([("SHOP_ORDERS_DATABASE_URL".to_owned(), postgres.to_owned())].into());
     let env = |service: &str| {
-        let instance = plan.instances.iter().find(|instance| instance.service == service).unwrap();
+        let instance = plan
+            .instances
+            .iter()
+            .find(|instance| instance.service == service)
+            .unwrap();
         instance.environment(&inherited, &paths(), &bound(instance))
     };
     let identity = env("identity");
     for (key, value) in [
-        ("SHOP_IDENTITY_LISTEN", "unix:/data/run/identity-v1-0/app.sock"),
-        ("SHOP_IDENTITY_DATABASE_URL", "sqlite:///data/db/identity.sqlite?mode=rwc"),
+        (
+            "SHOP_IDENTITY_LISTEN",
+            "unix:/data/run/identity-v1-0/app.sock",
+        ),
+        (
+            "SHOP_IDENTITY_DATABASE_URL",
+            "sqlite:///data/db/identity.sqlite?mode=rwc",
+        ),
         ("SHOP_IDENTITY_KEY_FILE", "/data/keys/identity"),
         ("SHOP_PAGE_TOKEN_KEY_FILE", "/data/keys/page-token"),
         ("SHOP_DEMO_FILE", "/data/demo.json"),
@@ -134,8 +171,14 @@ fn the_shop_gets_its_own_variables_and_a_database_from_outside_wins() {
     assert!(!env("gateway").contains_key("SHOP_GATEWAY_DATABASE_URL"));
     assert!(plan.runs_shop());
     assert_eq!(plan.waves.last().unwrap(), &["gateway"]);
-    assert_eq!(plan.instances[0].contract, None, "the gateway has no contract of its own");
-    assert_eq!(plan.instances[3].contract.as_deref(), Some(Path::new("/data/contracts/orders.binpb")));
+    assert_eq!(
+        plan.instances[0].contract, None,
+        "the gateway has no contract of its own"
+    );
+    assert_eq!(
+        plan.instances[3].contract.as_deref(),
+        Some(Path::new("/data/contracts/orders.binpb"))
+    );
 }
 
 #[test]
@@ -143,7 +186,11 @@ fn a_sidecars_file_says_all_it_needs_and_later_what_was_bound() {
     let plan = plan(FOREIGN);
     let web = &plan.instances[0];
     let token = Path::new("/data/tokens/web-v1-0");
-    let first: toml::Table = web.sidecar_file("http://127.0.0.1:8500", Some(token), None).unwrap().parse().unwrap();
+    let first: toml::Table = web
+        .sidecar_file("http://127.0.0.1:8500", Some(token), None)
+        .unwrap()
+        .parse()
+        .unwrap();
     let expected: toml::Table = r#"
         service = "web"
         instance = "web-v1-0"
@@ -179,19 +226,50 @@ fn a_sidecars_file_says_all_it_needs_and_later_what_was_bound() {
     .parse()
     .unwrap();
     assert_eq!(first, expected);
-    let second = web.sidecar_file("http://127.0.0.1:8500", None, Some(&bound(web))).unwrap();
+    let second = web
+        .sidecar_file("http://127.0.0.1:8500", None, Some(&bound(web)))
+        .unwrap();
     let second: toml::Table = second.parse().unwrap();
     assert_eq!(second["port_search"].as_integer(), Some(0));
     assert_eq!(second["inbound"]["bind"].as_str(), Some("127.0.0.1:21063"));
     assert_eq!(second["edge"]["plain"].as_str(), Some("127.0.0.1:8081"));
-    assert_eq!(second["upstream"][0]["bind"].as_str(), Some("127.0.0.1:15299"));
-    let job: toml::Table = plan.instances[4].sidecar_file("http://127.0.0.1:8500", None, None).unwrap().parse().unwrap();
+    assert_eq!(
+        second["upstream"][0]["bind"].as_str(),
+        Some("127.0.0.1:15299")
+    );
+    let job: toml::Table = plan.instances[4]
+        .sidecar_file("http://127.0.0.1:8500", None, None)
+        .unwrap()
+        .parse()
+        .unwrap();
     assert!(!job.contains_key("application") && !job.contains_key("inbound"));
+}
+
+#[test]
+fn ports_that_moved_are_known() {
+    let plan = plan(FOREIGN);
+    let moved = plan.instances[0].moved(&bound(&plan.instances[0]));
+    let told: Vec<String> = moved
+        .iter()
+        .map(|(what, port, bound)| format!("{what} {port} {bound}"))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            "edge 8080 127.0.0.1:8081",
+            "inbound 21000 127.0.0.1:21063",
+            "health 15020 127.0.0.1:15083",
+            "upstream pay-pal 15201 127.0.0.1:15299",
+        ]
+    );
 }
 
 #[test]
 fn callers_are_the_reverse_of_upstreams() {
     let callers = plan(FOREIGN).callers;
     let of = |name: &str| callers[name].iter().map(String::as_str).collect::<Vec<_>>();
-    assert_eq!((of("pay-pal"), of("store"), of("web")), (vec!["store", "web"], vec!["web"], vec![]));
+    assert_eq!(
+        (of("pay-pal"), of("store"), of("web")),
+        (vec!["store", "web"], vec!["web"], vec![])
+    );
 }

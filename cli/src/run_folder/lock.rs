@@ -23,16 +23,25 @@ pub(crate) enum Error {
     #[error("{folder} is in use by `outrigger up` with pid {pid}: stop it with `outrigger down`, or name another --data-dir", folder = folder.display())]
     Held { folder: PathBuf, pid: String },
     #[error("cannot use {path}: {source}", path = path.display())]
-    Io { path: PathBuf, source: std::io::Error },
+    Io {
+        path: PathBuf,
+        source: std::io::Error,
+    },
     #[error("cannot write {path}: {source}", path = path.display())]
-    Json { path: PathBuf, source: serde_json::Error },
+    Json {
+        path: PathBuf,
+        source: serde_json::Error,
+    },
 }
 
 impl Lock {
     /// Takes the folder, or says who has it.
     pub(crate) fn take(root: &Path) -> Result<Self, Error> {
         let path = root.join("run.json");
-        let io = |source| Error::Io { path: path.clone(), source };
+        let io = |source| Error::Io {
+            path: path.clone(),
+            source,
+        };
         let file = OpenOptions::new()
             .read(true)
             .write(true)
@@ -43,28 +52,49 @@ impl Lock {
             .map_err(io)?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(Self { path, file }),
-            Err(Errno::WOULDBLOCK) => Err(Error::Held { folder: root.to_owned(), pid: pid(file) }),
+            Err(Errno::WOULDBLOCK) => Err(Error::Held {
+                folder: root.to_owned(),
+                pid: pid(file),
+            }),
             Err(err) => Err(io(err.into())),
         }
     }
 
+    /// What the last holder wrote, if it can be read.
+    pub(crate) fn previous<T: DeserializeOwned>(&mut self) -> Option<T> {
+        let mut text = String::new();
+        self.file
+            .rewind()
+            .and_then(|()| self.file.read_to_string(&mut text))
+            .ok()?;
+        serde_json::from_str(&text).ok()
+    }
+
     /// Replaces the content in place: a renamed file would leave the lock behind on the old one.
     pub(crate) fn write(&mut self, content: &impl Serialize) -> Result<(), Error> {
-        let mut text = serde_json::to_vec_pretty(content)
-            .map_err(|source| Error::Json { path: self.path.clone(), source })?;
+        let mut text = serde_json::to_vec_pretty(content).map_err(|source| Error::Json {
+            path: self.path.clone(),
+            source,
+        })?;
         text.push(b'\n');
         let file = &mut self.file;
         file.rewind()
             .and_then(|()| file.write_all(&text))
             .and_then(|()| file.set_len(text.len() as u64))
-            .map_err(|source| Error::Io { path: self.path.clone(), source })
+            .map_err(|source| Error::Io {
+                path: self.path.clone(),
+                source,
+            })
     }
 }
 
 /// The content of `run.json` if somebody holds it now; `None` if nothing runs in this folder.
 pub(crate) fn holder<T: DeserializeOwned>(root: &Path) -> Result<Option<T>, Error> {
     let path = root.join("run.json");
-    let io = |source| Error::Io { path: path.clone(), source };
+    let io = |source| Error::Io {
+        path: path.clone(),
+        source,
+    };
     let file = match File::open(&path) {
         Err(err) if err.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         opened => opened.map_err(io)?,
@@ -84,7 +114,9 @@ pub(crate) fn holder<T: DeserializeOwned>(root: &Path) -> Result<Option<T>, Erro
         std::thread::yield_now();
     }
     let text = std::fs::read(&path).map_err(io)?;
-    serde_json::from_slice(&text).map(Some).map_err(|source| Error::Json { path, source })
+    serde_json::from_slice(&text)
+        .map(Some)
+        .map_err(|source| Error::Json { path, source })
 }
 
 fn pid(mut file: File) -> String {
@@ -93,7 +125,10 @@ fn pid(mut file: File) -> String {
         pid: u32,
     }
     let mut text = String::new();
-    match file.read_to_string(&mut text).map(|_| serde_json::from_str::<Pid>(&text)) {
+    match file
+        .read_to_string(&mut text)
+        .map(|_| serde_json::from_str::<Pid>(&text))
+    {
         Ok(Ok(Pid { pid })) => pid.to_string(),
         _ => "unknown (it is just starting)".to_owned(),
     }

@@ -42,9 +42,15 @@ impl Tokens {
     ) -> Result<Self, Error> {
         let mut services: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for (instance, service) in instances {
-            services.entry(service.to_owned()).or_default().push(token(&paths.token(instance))?);
+            services
+                .entry(service.to_owned())
+                .or_default()
+                .push(token(&paths.token(instance))?);
         }
-        let tokens = Self { management: vec![token(&paths.management_token())?], services };
+        let tokens = Self {
+            management: vec![token(&paths.management_token())?],
+            services,
+        };
         let text = serde_json::to_vec_pretty(&tokens).map_err(|err| Error::Io {
             path: paths.registry_tokens(),
             source: err.into(),
@@ -69,7 +75,10 @@ fn token(path: &Path) -> Result<String, Error> {
     match std::fs::read_to_string(path) {
         Ok(text) if !text.trim().is_empty() => return Ok(text.trim().to_owned()),
         Err(err) if err.kind() != std::io::ErrorKind::NotFound => {
-            return Err(Error::Io { path: path.to_owned(), source: err });
+            return Err(Error::Io {
+                path: path.to_owned(),
+                source: err,
+            });
         }
         _ => {}
     }
@@ -86,17 +95,30 @@ impl Demo {
         if path.exists() {
             return Self::read(path);
         }
-        let user = |email: &str| DemoUser { email: email.to_owned(), password: password() };
-        let demo = Self { users: vec![user("alice@example.com"), user("bob@example.com")] };
-        let text = serde_json::to_vec_pretty(&demo)
-            .map_err(|err| Error::Io { path: path.to_owned(), source: err.into() })?;
+        let user = |email: &str| DemoUser {
+            email: email.to_owned(),
+            password: password(),
+        };
+        let demo = Self {
+            users: vec![user("alice@example.com"), user("bob@example.com")],
+        };
+        let text = serde_json::to_vec_pretty(&demo).map_err(|err| Error::Io {
+            path: path.to_owned(),
+            source: err.into(),
+        })?;
         write_private(path, &text)?;
         Ok(demo)
     }
 
     pub(crate) fn read(path: &Path) -> Result<Self, Error> {
-        let text = std::fs::read(path).map_err(|source| Error::Io { path: path.to_owned(), source })?;
-        serde_json::from_slice(&text).map_err(|err| Error::Io { path: path.to_owned(), source: err.into() })
+        let text = std::fs::read(path).map_err(|source| Error::Io {
+            path: path.to_owned(),
+            source,
+        })?;
+        serde_json::from_slice(&text).map_err(|err| Error::Io {
+            path: path.to_owned(),
+            source: err.into(),
+        })
     }
 
     /// `alice` or `alice@example.com`.
@@ -115,7 +137,11 @@ impl std::fmt::Debug for Demo {
 
 impl std::fmt::Debug for DemoUser {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(formatter, "DemoUser {{ email: {:?}, password: [redacted] }}", self.email)
+        write!(
+            formatter,
+            "DemoUser {{ email: {:?}, password: [redacted] }}",
+            self.email
+        )
     }
 }
 
@@ -127,7 +153,10 @@ fn password() -> String {
 
 /// Writes a file that nobody else may read, whole or not at all.
 pub(crate) fn write_private(path: &Path, content: &[u8]) -> Result<(), Error> {
-    let io = |source| Error::Io { path: path.to_owned(), source };
+    let io = |source| Error::Io {
+        path: path.to_owned(),
+        source,
+    };
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(".new");
     let unfinished = path.with_file_name(name);
@@ -142,6 +171,8 @@ pub(crate) fn write_private(path: &Path, content: &[u8]) -> Result<(), Error> {
         .mode(0o600)
         .open(&unfinished)
         .map_err(io)?;
-    file.write_all(content).and_then(|()| file.sync_all()).map_err(io)?;
+    file.write_all(content)
+        .and_then(|()| file.sync_all())
+        .map_err(io)?;
     std::fs::rename(&unfinished, path).map_err(io)
 }

@@ -21,7 +21,11 @@ pub(crate) enum SocketFolder {
 
 impl SocketFolder {
     /// Pure: where the sockets of these instances must lie. `temporary` is a folder that exists, such as `/tmp`.
-    pub(crate) fn choose<'a>(root: &Path, temporary: &Path, instances: impl Iterator<Item = &'a str>) -> Self {
+    pub(crate) fn choose<'a>(
+        root: &Path,
+        temporary: &Path,
+        instances: impl Iterator<Item = &'a str>,
+    ) -> Self {
         let inside = root.join("run");
         let longest = instances
             .map(|name| inside.join(name).join("outbound.sock").as_os_str().len())
@@ -44,8 +48,13 @@ impl SocketFolder {
 
     /// Makes the folder outside. One that somebody else put there first is refused: its owner could replace our sockets.
     pub(crate) fn prepare(&self) -> Result<(), Error> {
-        let Self::Outside(path) = self else { return Ok(()) };
-        let io = |source| Error::Io { path: path.clone(), source };
+        let Self::Outside(path) = self else {
+            return Ok(());
+        };
+        let io = |source| Error::Io {
+            path: path.clone(),
+            source,
+        };
         match std::fs::DirBuilder::new().mode(0o700).create(path) {
             Ok(()) => Ok(()),
             Err(err) if err.kind() == std::io::ErrorKind::AlreadyExists => {
@@ -56,7 +65,9 @@ impl SocketFolder {
                 if ours {
                     return Ok(());
                 }
-                Err(io(std::io::Error::other("it exists and is not a private folder of this user")))
+                Err(io(std::io::Error::other(
+                    "it exists and is not a private folder of this user",
+                )))
             }
             Err(err) => Err(io(err)),
         }
@@ -64,7 +75,12 @@ impl SocketFolder {
 
     /// After the run; what is inside is left alone.
     pub(crate) fn remove(&self) -> Result<(), Error> {
-        let Self::Outside(path) = self else { return Ok(()) };
-        std::fs::remove_dir_all(path).map_err(|source| Error::Io { path: path.clone(), source })
+        let Self::Outside(path) = self else {
+            return Ok(());
+        };
+        std::fs::remove_dir_all(path).map_err(|source| Error::Io {
+            path: path.clone(),
+            source,
+        })
     }
 }

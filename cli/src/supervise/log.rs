@@ -26,7 +26,12 @@ pub(crate) struct Log {
 impl Log {
     /// Begins a new log; the one of the last run is kept as `.log.1`.
     pub(crate) fn open(path: &Path) -> std::io::Result<Self> {
-        Ok(Self { path: path.to_owned(), file: begin(path)?, size: 0, last: VecDeque::new() })
+        Ok(Self {
+            path: path.to_owned(),
+            file: begin(path)?,
+            size: 0,
+            last: VecDeque::new(),
+        })
     }
 
     pub(super) fn write(&mut self, line: &str) {
@@ -53,12 +58,15 @@ fn begin(path: &Path) -> std::io::Result<File> {
     if path.exists() {
         std::fs::rename(path, path.with_extension("log.1"))?;
     }
-    OpenOptions::new().append(true).create(true).mode(0o600).open(path)
+    OpenOptions::new()
+        .append(true)
+        .create(true)
+        .mode(0o600)
+        .open(path)
 }
 
 /// Hands on every line until the pipe ends, the last one also without a line feed.
-pub(super) async fn read_lines(pipe: Option<impl AsyncRead + Unpin>, mut line: impl FnMut(&str)) {
-    let Some(mut pipe) = pipe else { return };
+pub(super) async fn read_lines(mut pipe: impl AsyncRead + Unpin, mut line: impl FnMut(&str)) {
     let mut held = Vec::new();
     let mut chunk = vec![0; 8 << 10];
     loop {
@@ -93,9 +101,12 @@ mod tests {
         let long = "x".repeat(LONGEST_LINE);
         let text = format!("one\r\ntwo\n\n{long}\nlast");
         let mut lines = Vec::new();
-        read_lines(Some(text.as_bytes()), |line| lines.push(line.to_owned())).await;
+        read_lines(text.as_bytes(), |line| lines.push(line.to_owned())).await;
         assert_eq!(lines[..3], ["one", "two", ""]);
-        assert_eq!(lines.iter().map(String::len).sum::<usize>(), "onetwolast".len() + long.len());
+        assert_eq!(
+            lines.iter().map(String::len).sum::<usize>(),
+            "onetwolast".len() + long.len()
+        );
         assert_eq!(lines.last().unwrap(), "last");
     }
 
@@ -112,6 +123,12 @@ mod tests {
         assert_eq!(std::fs::read_to_string(&path).unwrap().lines().count(), 30);
         Log::open(&path).unwrap();
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "");
-        assert_eq!(std::fs::read_to_string(folder.path().join("web.log.1")).unwrap().lines().count(), 30);
+        assert_eq!(
+            std::fs::read_to_string(folder.path().join("web.log.1"))
+                .unwrap()
+                .lines()
+                .count(),
+            30
+        );
     }
 }

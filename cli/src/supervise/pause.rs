@@ -31,8 +31,13 @@ mod tests {
     fn pauses_double_to_ten_seconds_and_begin_again_after_a_good_run() {
         let (crash, good) = (Duration::from_millis(5), Duration::from_secs(10));
         let mut pause = Pause::default();
-        let runs = [crash, crash, crash, crash, crash, crash, crash, crash, crash, good, crash];
+        let runs = [
+            crash, crash, crash, crash, crash, crash, crash, crash, crash, good, crash,
+        ];
         let pauses: Vec<u128> = runs.map(|ran| pause.after(ran).as_millis()).to_vec();
-        assert_eq!(pauses, [100, 200, 400, 800, 1600, 3200, 6400, 10000, 10000, 100, 200]);
+        assert_eq!(
+            pauses,
+            [100, 200, 400, 800, 1600, 3200, 6400, 10000, 10000, 100, 200]
+        );
     }
 }
