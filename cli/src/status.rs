@@ -9,9 +9,10 @@ use futures::future::join_all;
 use serde::Serialize;
 
 use crate::output::Output;
+use crate::plan::Addresses;
 use crate::run_folder;
-use crate::run_record::{Instance, ProcessRecord, Run};
-use crate::socket_table;
+use crate::run_record::{Instance, Phase, ProcessRecord, Run};
+use crate::socket_table::{self, Row};
 
 const ASK: Duration = Duration::from_secs(2);
 
@@ -45,21 +46,44 @@ enum Error {
     Json(#[from] serde_json::Error),
 }
 
-/// A run with what its sidecars say now.
+/// What `--json` prints: `run.json` with what the sidecars say now.
 #[derive(Debug, Serialize)]
 struct Status {
-    #[serde(flatten)]
-    run: Run,
-    /// Instance → `ready`, or what it lacks.
-    ready: Vec<Readiness>,
+    version: String,
+    pid: u32,
+    started: String,
+    phase: Phase,
+    /// The start is over and every instance is ready.
+    ready: bool,
+    /// Its address.
+    registry: String,
+    token_file: Option<PathBuf>,
+    /// The gateway's address.
+    edge: Option<String>,
+    /// Registry, sidecars and applications.
+    processes: Vec<Process>,
+    instances: Vec<Ready>,
+    sockets: Vec<Row>,
+    socket_folder: Option<PathBuf>,
 }
 
 #[derive(Debug, Serialize)]
-struct Readiness {
+struct Process {
     name: String,
-    is_ready: bool,
-    /// The sidecar's words.
+    #[serde(flatten)]
+    record: ProcessRecord,
+}
+
+#[derive(Debug, Serialize)]
+struct Ready {
+    name: String,
+    service: String,
+    version: String,
+    ready: bool,
+    /// `ready`, or what it lacks in its sidecar's words.
     said: String,
+    addresses: Option<Addresses>,
+    token_file: Option<PathBuf>,
 }
 
 pub(crate) fn run(args: &Args, output: &Output) -> ExitCode {
@@ -81,92 +105,128 @@ fn status(args: &Args, output: &Output) -> Result<bool, Error> {
         .enable_all()
         .build()
         .map_err(Error::Runtime)?;
-    let ready = runtime.block_on(ask(&run.instances))?;
-    let status = Status { run, ready };
+    let status = Status::new(run.clone(), runtime.block_on(ask(run.instances))?);
     match args.json {
         true => output.result(&serde_json::to_string_pretty(&status)?),
         false => output.result(&render(&status)),
     }
-    Ok(status.ready.iter().all(|instance| instance.is_ready))
+    Ok(status.ready)
 }
 
-async fn ask(instances: &[Instance]) -> Result<Vec<Readiness>, Error> {
+async fn ask(instances: Vec<Instance>) -> Result<Vec<Ready>, Error> {
     let http = reqwest::Client::builder().no_proxy().timeout(ASK).build()?;
-    Ok(join_all(instances.iter().map(|instance| readiness(&http, instance))).await)
+    Ok(join_all(
+        instances
+            .into_iter()
+            .map(|instance| readiness(&http, instance)),
+    )
+    .await)
 }
 
-async fn readiness(http: &reqwest::Client, instance: &Instance) -> Readiness {
-    let name = instance.name.clone();
-    let Some(addresses) = &instance.addresses else {
-        return Readiness {
-            name,
-            is_ready: false,
-            said: "not started".to_owned(),
-        };
-    };
-    match http
-        .get(format!("http://{}/ready", addresses.health))
-        .send()
-        .await
-    {
-        Err(_) => Readiness {
-            name,
-            is_ready: false,
-            said: "its sidecar does not answer".to_owned(),
-        },
-        Ok(answer) => {
-            let is_ready = answer.status().is_success();
-            let body = answer.text().await.unwrap_or_default();
-            let said = if is_ready {
-                "ready".to_owned()
-            } else {
-                body.trim().to_owned()
-            };
-            Readiness {
-                name,
-                is_ready,
-                said,
+async fn readiness(http: &reqwest::Client, instance: Instance) -> Ready {
+    let (ready, said) = match &instance.addresses {
+        None => (false, "not started".to_owned()),
+        Some(addresses) => {
+            let url = format!("http://{}/ready", addresses.health);
+            match http.get(url).send().await {
+                Err(_) => (false, "its sidecar does not answer".to_owned()),
+                Ok(answer) if answer.status().is_success() => (true, "ready".to_owned()),
+                Ok(answer) => (
+                    false,
+                    answer.text().await.unwrap_or_default().trim().to_owned(),
+                ),
             }
         }
+    };
+    Ready {
+        ready,
+        said,
+        name: instance.name,
+        service: instance.service,
+        version: instance.version,
+        addresses: instance.addresses,
+        token_file: instance.token_file,
+    }
+}
+
+impl Status {
+    fn new(run: Run, instances: Vec<Ready>) -> Self {
+        let registry = run.registry.process.into_iter().map(|record| Process {
+            name: "registry".to_owned(),
+            record,
+        });
+        let pairs = run.instances.into_iter().flat_map(|instance| {
+            let sidecar = format!("{}-sidecar", instance.name);
+            [
+                Process {
+                    name: sidecar,
+                    record: instance.sidecar,
+                },
+                Process {
+                    name: instance.name,
+                    record: instance.application,
+                },
+            ]
+        });
+        Self {
+            processes: registry.chain(pairs).collect(),
+            version: run.version,
+            pid: run.pid,
+            started: run.started,
+            phase: run.phase,
+            ready: run.phase == Phase::Ready && instances.iter().all(|instance| instance.ready),
+            registry: run.registry.address,
+            token_file: run.registry.token_file,
+            edge: run.edge,
+            instances,
+            sockets: run.sockets,
+            socket_folder: run.socket_folder,
+        }
+    }
+
+    fn process(&self, name: &str) -> String {
+        let found = self.processes.iter().find(|process| process.name == name);
+        found.map_or_else(
+            || "not of this run".to_owned(),
+            |found| process(&found.record),
+        )
     }
 }
 
 fn render(status: &Status) -> String {
-    let run = &status.run;
     let mut lines = vec![format!(
         "outrigger {} (pid {}) is {} since {}",
-        run.version,
-        run.pid,
-        run.phase.as_str(),
-        run.started
+        status.version,
+        status.pid,
+        status.phase.as_str(),
+        status.started
     )];
-    if let Some(edge) = &run.edge {
+    if let Some(edge) = &status.edge {
         lines.push(format!("gateway   {edge}"));
     }
-    let registry = run
-        .registry
-        .process
-        .as_ref()
-        .map_or_else(|| "not of this run".to_owned(), process);
-    lines.push(format!("registry  {} ({registry})", run.registry.address));
+    lines.push(format!(
+        "registry  {} ({})",
+        status.registry,
+        status.process("registry")
+    ));
     lines.push(String::new());
-    let width = run
+    let width = status
         .instances
         .iter()
         .map(|instance| instance.name.len())
         .max()
         .unwrap_or(0);
-    for (instance, readiness) in run.instances.iter().zip(&status.ready) {
+    for instance in &status.instances {
         lines.push(format!(
             "{:width$}  {}; application {}; sidecar {}",
             instance.name,
-            readiness.said,
-            process(&instance.application),
-            process(&instance.sidecar)
+            instance.said,
+            status.process(&instance.name),
+            status.process(&format!("{}-sidecar", instance.name))
         ));
     }
     lines.push(String::new());
-    lines.push(socket_table::render(&run.sockets));
+    lines.push(socket_table::render(&status.sockets));
     lines.join("\n")
 }
 

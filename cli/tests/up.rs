@@ -128,12 +128,18 @@ async fn eventually<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T
 
 fn pids(status: &Value) -> BTreeSet<u64> {
     let mut pids = BTreeSet::from([status["pid"].as_u64().expect("a pid")]);
-    pids.extend(status["registry"]["process"]["pid"].as_u64());
-    for instance in status["instances"].as_array().expect("instances") {
-        pids.extend(instance["application"]["pid"].as_u64());
-        pids.extend(instance["sidecar"]["pid"].as_u64());
+    for process in status["processes"].as_array().expect("processes") {
+        pids.extend(process["pid"].as_u64());
     }
     pids
+}
+
+fn process<'a>(status: &'a Value, name: &str) -> &'a Value {
+    let processes = status["processes"].as_array().expect("processes");
+    processes
+        .iter()
+        .find(|process| process["name"] == name)
+        .expect("the process")
 }
 
 /// Loopback and other TCP ports that these processes listen on, from the kernel's own books.
@@ -203,13 +209,7 @@ async fn foreign_services_call_each_other_through_the_mesh_and_end_with_it() {
     up.ready().await;
     let status = up.status().await;
     assert_eq!(status["phase"], "ready");
-    assert!(
-        status["ready"]
-            .as_array()
-            .expect("a list")
-            .iter()
-            .all(|instance| instance["is_ready"] == true)
-    );
+    assert_eq!(status["ready"], true, "{status}");
 
     // By authority, and by the port of its own.
     let outbound = address(&status, "web-v1-0", &["outbound"]);
@@ -301,14 +301,11 @@ async fn a_crashed_application_comes_back_and_nothing_survives_a_killed_run() {
     let mut up = Up::start(MESH);
     up.ready().await;
     let status = up.status().await;
-    let victim = status["instances"][0]["application"]["pid"]
-        .as_i64()
-        .expect("a pid");
+    let victim = process(&status, "web-v1-0")["pid"].as_i64().expect("a pid");
     kill(victim);
     eventually("a new process, ready", async || {
         let now = up.status().await;
-        let application = &now["instances"][0]["application"];
-        (application["restarts"] == 1 && now["ready"][0]["is_ready"] == true).then_some(())
+        (process(&now, "web-v1-0")["restarts"] == 1 && now["ready"] == true).then_some(())
     })
     .await;
 
