@@ -18,8 +18,8 @@ check:
     cargo fmt --all --check
     cargo clippy --workspace --all-targets -- -D warnings
     RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
-    cargo deny check
-    buf lint proto
+    cargo deny --locked check licenses bans sources
+    cd proto && buf lint
 
 # All tests, or those whose name contains the filter.
 test *filter:
@@ -42,5 +42,5 @@ up *args:
     cargo run --release -- up "$@"
 
 # A comparison: `just bench pair`, or `just bench pair --smoke` for the short form.
-bench name="pair" *args:
-    @shift; cargo run --release -p outrigger-bench --bin "{{ name }}" -- "$@"
+bench *args="pair":
+    cargo run --release -p outrigger-bench -- "$@"

@@ -20,32 +20,58 @@ pub struct Stage {
 
 impl Stage {
     pub fn new(thread: &Rc<Thread>) -> Self {
-        Self { thread: thread.clone() }
+        Self {
+            thread: thread.clone(),
+        }
     }
 }
 
 impl stack::Stage for Stage {
     async fn call(&self, mut call: Call) -> Result<Reply, Error> {
         let Some(application) = &self.thread.application else {
-            return Err(Error::unprocessed(Kind::NoEndpoint, "this instance has no application to call"));
+            return Err(Error::unprocessed(
+                Kind::NoEndpoint,
+                "this instance has no application to call",
+            ));
         };
         if call.protocol == Protocol::Grpc
             && let Some(deadline) = call.deadline
         {
             let left = timeout::encode(deadline.saturating_duration_since(Instant::now()));
-            let left = left.ok_or_else(|| Error::unprocessed(Kind::DeadlineExceeded, "the deadline passed before the application was asked"))?;
+            let left = left.ok_or_else(|| {
+                Error::unprocessed(
+                    Kind::DeadlineExceeded,
+                    "the deadline passed before the application was asked",
+                )
+            })?;
             call.headers.insert(timeout::HEADER, left);
         }
         call.facts.dispatched.set(true);
         call.facts.attempts.set(1);
-        exchange::to_application(application, call).await.map_err(unreachable)
+        exchange::to_application(application, call)
+            .await
+            .map_err(unreachable)
     }
 }
 
 /// What never reached the application is nobody's doing but its absence.
 fn unreachable(error: Error) -> Error {
-    let absent = error.unsent || (error.processed == Processed::No && matches!(error.kind, Kind::Connect | Kind::Handshake | Kind::ConnectionLost));
-    if absent { Error { unsent: false, kind: Kind::NoEndpoint, detail: format!("the application cannot be reached: {}", error.detail).into(), ..error } } else { error }
+    let absent = error.unsent
+        || (error.processed == Processed::No
+            && matches!(
+                error.kind,
+                Kind::Connect | Kind::Handshake | Kind::ConnectionLost
+            ));
+    if absent {
+        Error {
+            unsent: false,
+            kind: Kind::NoEndpoint,
+            detail: format!("the application cannot be reached: {}", error.detail).into(),
+            ..error
+        }
+    } else {
+        error
+    }
 }
 
 #[cfg(test)]
@@ -55,13 +81,24 @@ mod tests {
     #[test]
     fn an_absent_application_is_no_endpoint_and_unprocessed() {
         for (error, kind, processed) in [
-            (Error::unprocessed(Kind::Connect, "refused"), Kind::NoEndpoint, Processed::No),
+            (
+                Error::unprocessed(Kind::Connect, "refused"),
+                Kind::NoEndpoint,
+                Processed::No,
+            ),
             (Error::unsent("gone"), Kind::NoEndpoint, Processed::No),
-            (Error::new(Kind::ConnectionLost, "end of file"), Kind::ConnectionLost, Processed::Maybe),
+            (
+                Error::new(Kind::ConnectionLost, "end of file"),
+                Kind::ConnectionLost,
+                Processed::Maybe,
+            ),
             (Error::reset(7, Processed::No), Kind::Refused, Processed::No),
         ] {
             let error = unreachable(error);
-            assert_eq!((error.kind, error.processed, error.unsent), (kind, processed, false));
+            assert_eq!(
+                (error.kind, error.processed, error.unsent),
+                (kind, processed, false)
+            );
         }
     }
 }

@@ -68,24 +68,47 @@ struct Progress {
     undone: u32,
 }
 
-pub fn layer<S>(shared: &Arc<Shared>, upstream: &Arc<Upstream>, policy: &Policy) -> impl Layer<S, Service = Attempt<S>> + Clone {
+pub fn layer<S>(
+    shared: &Arc<Shared>,
+    upstream: &Arc<Upstream>,
+    policy: &Policy,
+) -> impl Layer<S, Service = Attempt<S>> + Clone {
     let (shared, upstream, policy) = (shared.clone(), upstream.clone(), policy.clone());
-    layer_fn(move |inner| Attempt { shared: shared.clone(), upstream: upstream.clone(), policy: policy.clone(), inner: Rc::new(inner) })
+    layer_fn(move |inner| Attempt {
+        shared: shared.clone(),
+        upstream: upstream.clone(),
+        policy: policy.clone(),
+        inner: Rc::new(inner),
+    })
 }
 
 // === impl Policy ===
 
 impl Default for Policy {
     fn default() -> Self {
-        let on = vec![Condition::Unavailable, Condition::Transport, Condition::Pushback, Condition::AttemptTimeout];
-        Self { max: 1, on, base: Duration::from_millis(25), cap: Duration::from_millis(250), buffer: 64 * 1024 }
+        let on = vec![
+            Condition::Unavailable,
+            Condition::Transport,
+            Condition::Pushback,
+            Condition::AttemptTimeout,
+        ];
+        Self {
+            max: 1,
+            on,
+            base: Duration::from_millis(25),
+            cap: Duration::from_millis(250),
+            buffer: 64 * 1024,
+        }
     }
 }
 
 impl Policy {
     /// What a route asks for; a route that names no retry field leaves the defaults.
     pub fn of_route(route: &RouteDestination) -> Self {
-        let asks = route.num_retries > 0 || route.retry_on_connect_failure || !route.retry_on.is_empty() || !route.retry_on_status_codes.is_empty();
+        let asks = route.num_retries > 0
+            || route.retry_on_connect_failure
+            || !route.retry_on.is_empty()
+            || !route.retry_on_status_codes.is_empty();
         if !asks {
             return Self::default();
         }
@@ -94,22 +117,38 @@ impl Policy {
             match condition.as_str() {
                 "unavailable" => on.push(Condition::Unavailable),
                 "reset" => on.push(Condition::Transport),
-                "5xx" | "gateway-error" => on.extend([Condition::Unavailable, Condition::Transport]),
+                "5xx" | "gateway-error" => {
+                    on.extend([Condition::Unavailable, Condition::Transport])
+                }
                 "cancelled" => on.push(Condition::Cancelled),
                 "internal" => on.push(Condition::Internal),
-                "resource-exhausted" | "envoy-ratelimited" => on.extend([Condition::ResourceExhausted, Condition::Pushback]),
+                "resource-exhausted" | "envoy-ratelimited" => {
+                    on.extend([Condition::ResourceExhausted, Condition::Pushback])
+                }
                 // Unprocessed calls are repeated anyway.
                 _ => {}
             }
         }
-        if route.retry_on_status_codes.iter().any(|code| matches!(code, 502..=504)) {
+        if route
+            .retry_on_status_codes
+            .iter()
+            .any(|code| matches!(code, 502..=504))
+        {
             on.push(Condition::Unavailable);
         }
-        if on.is_empty() && route.retry_on.is_empty() && route.retry_on_status_codes.is_empty() && !route.retry_on_connect_failure {
+        if on.is_empty()
+            && route.retry_on.is_empty()
+            && route.retry_on_status_codes.is_empty()
+            && !route.retry_on_connect_failure
+        {
             // Only a number: the default conditions, that often.
             on = Self::default().on;
         }
-        Self { max: route.num_retries.clamp(1, 4), on, ..Self::default() }
+        Self {
+            max: route.num_retries.clamp(1, 4),
+            on,
+            ..Self::default()
+        }
     }
 }
 
@@ -136,7 +175,9 @@ impl<S: Stage> Stage for Attempt<S> {
                 Held::Over(outcome, result) => (outcome, result),
             };
             let facts = self.facts(&call, &progress, &source);
-            let decision = may_retry(&outcome, &facts, || self.upstream.budget.withdraw(Instant::now()));
+            let decision = may_retry(&outcome, &facts, || {
+                self.upstream.budget.withdraw(Instant::now())
+            });
             if !outcome.is_ok() {
                 self.shared.metrics.decision(&self.upstream.name, decision);
                 call.facts.decision.set(Some(decision));
@@ -154,8 +195,12 @@ impl<S: Stage> Stage for Attempt<S> {
                     // The old stream is given up before the wait, not after it.
                     drop(result);
                     progress.repeats += 1;
-                    call.facts.leave_leg.set(progress.repeats == self.policy.max);
-                    call.facts.retry_delay.set(call.facts.retry_delay.get() + wait);
+                    call.facts
+                        .leave_leg
+                        .set(progress.repeats == self.policy.max);
+                    call.facts
+                        .retry_delay
+                        .set(call.facts.retry_delay.get() + wait);
                     sleep(wait).await;
                 }
             }
@@ -168,7 +213,10 @@ impl<S> Attempt<S> {
     async fn undo(&self, progress: &mut Progress, source: &Source) -> Result<(), Error> {
         progress.undone += 1;
         if progress.undone > MAX_UNDONE || !source.is_replayable() {
-            return Err(Error::unprocessed(Kind::NoEndpoint, "connections ended before the call could leave"));
+            return Err(Error::unprocessed(
+                Kind::NoEndpoint,
+                "connections ended before the call could leave",
+            ));
         }
         tokio::task::yield_now().await;
         Ok(())
@@ -180,14 +228,22 @@ impl<S> Attempt<S> {
 
     fn facts(&self, call: &Call, progress: &Progress, source: &Source) -> Facts<'_> {
         Facts {
-            class: call.promise.as_ref().map_or(Class::Unknown, |promise| promise.class),
+            class: call
+                .promise
+                .as_ref()
+                .map_or(Class::Unknown, |promise| promise.class),
             committed: false,
             replayable: source.is_replayable(),
             transparent_used: progress.transparent_used,
             repeats: progress.repeats,
             max_repeats: self.policy.max,
             on: &self.policy.on,
-            backoff: budget::backoff(progress.repeats + 1, self.policy.base, self.policy.cap, rand::rng().random()),
+            backoff: budget::backoff(
+                progress.repeats + 1,
+                self.policy.base,
+                self.policy.cap,
+                rand::rng().random(),
+            ),
             deadline: call.deadline,
             median: MEDIAN,
             now: Instant::now(),
@@ -196,7 +252,9 @@ impl<S> Attempt<S> {
 }
 
 fn kind(call: &Call) -> MethodKind {
-    call.promise.as_ref().map_or(MethodKind::Unknown, |promise| promise.kind)
+    call.promise
+        .as_ref()
+        .map_or(MethodKind::Unknown, |promise| promise.kind)
 }
 
 /// The call once more, with a body that replays what was already read.

@@ -49,7 +49,11 @@ pub trait Reach: 'static {
     /// Ready when some endpoint's state has changed since this future was made.
     fn changed(&self) -> impl Future<Output = ()> + 'static;
 
-    fn exchange(&self, endpoint: &Arc<Endpoint>, call: Call) -> impl Future<Output = Result<Reply, Error>>;
+    fn exchange(
+        &self,
+        endpoint: &Arc<Endpoint>,
+        call: Call,
+    ) -> impl Future<Output = Result<Reply, Error>>;
 }
 
 /// The balancing stage of one leaf.
@@ -70,7 +74,11 @@ struct Waiting<'a>(&'a Upstream);
 /// Whether a call to this target would find somebody connected.
 pub fn has_ready(reach: &impl Reach, target: &Target) -> bool {
     let endpoints = target.endpoints.load();
-    endpoints.as_ref().is_some_and(|endpoints| endpoints.iter().any(|endpoint| endpoint.healthy && reach.state(endpoint) == State::Ready))
+    endpoints.as_ref().is_some_and(|endpoints| {
+        endpoints
+            .iter()
+            .any(|endpoint| endpoint.healthy && reach.state(endpoint) == State::Ready)
+    })
 }
 
 /// Opens connections ahead of calls and keeps doing so; one a thread. Never ends.
@@ -78,8 +86,14 @@ pub async fn keep_warm(thread: Rc<Thread>) {
     let mut snapshots = thread.shared.changes();
     loop {
         for upstream in thread.shared.upstreams.values() {
-            let Some(chain) = upstream.chain.load_full() else { continue };
-            for endpoints in chain.targets.iter().filter_map(|target| target.endpoints.load_full()) {
+            let Some(chain) = upstream.chain.load_full() else {
+                continue;
+            };
+            for endpoints in chain
+                .targets
+                .iter()
+                .filter_map(|target| target.endpoints.load_full())
+            {
                 for endpoint in endpoints.iter().filter(|endpoint| endpoint.healthy) {
                     thread.pool.warm(endpoint);
                 }
@@ -95,7 +109,14 @@ pub async fn keep_warm(thread: Rc<Thread>) {
 
 impl<R: Reach> Balance<R> {
     pub fn new(shared: &Arc<Shared>, upstream: &Arc<Upstream>, leaf: &Arc<Leaf>, reach: R) -> Self {
-        Self { shared: shared.clone(), upstream: upstream.clone(), leaf: leaf.clone(), reach, breaker: breaker::Config::default(), unready: Cell::new(None) }
+        Self {
+            shared: shared.clone(),
+            upstream: upstream.clone(),
+            leaf: leaf.clone(),
+            reach,
+            breaker: breaker::Config::default(),
+            unready: Cell::new(None),
+        }
     }
 
     /// An endpoint with its permission, waiting for one if need be.
@@ -112,10 +133,19 @@ impl<R: Reach> Balance<R> {
                     return Ok(picked);
                 }
                 Choice::BreakerOpen(left) => {
-                    let error = Error::unprocessed(Kind::BreakerOpen, format!("the breaker of every ready instance of {} is open; it failed too often just now", self.upstream.name));
+                    let error = Error::unprocessed(
+                        Kind::BreakerOpen,
+                        format!(
+                            "the breaker of every ready instance of {} is open; it failed too often just now",
+                            self.upstream.name
+                        ),
+                    );
                     return Err(error.with_pushback(left));
                 }
-                Choice::Empty => return Err(self.no_endpoint("has no healthy instance; check its health in the registry")),
+                Choice::Empty => {
+                    return Err(self
+                        .no_endpoint("has no healthy instance; check its health in the registry"));
+                }
                 Choice::Wait => {}
             }
             let until = self.unready_since(now) + FAIL_FAST;
@@ -123,7 +153,11 @@ impl<R: Reach> Balance<R> {
                 return Err(self.no_endpoint("has no reachable instance; check that its sidecars are up and that identities match"));
             }
             if waiting.is_none() {
-                waiting = Some(Waiting::start(&self.upstream).inspect_err(|_| self.shared.metrics.refused_waiting(&self.upstream.name, "overloaded"))?);
+                waiting = Some(Waiting::start(&self.upstream).inspect_err(|_| {
+                    self.shared
+                        .metrics
+                        .refused_waiting(&self.upstream.name, "overloaded")
+                })?);
             }
             tokio::select! {
                 () = changed => {}
@@ -136,7 +170,9 @@ impl<R: Reach> Balance<R> {
     fn choose(&self, facts: &crate::observe::Facts, tried: &[Arc<str>], now: Instant) -> Choice {
         let millis = self.shared.clock.millis(now);
         let short = self.shared.clock.short_millis(now);
-        let choose = |targets: &[Arc<Target>]| select::choose(targets, &self.reach, &self.breaker, tried, millis, short);
+        let choose = |targets: &[Arc<Target>]| {
+            select::choose(targets, &self.reach, &self.breaker, tried, millis, short)
+        };
         if facts.leave_leg.get()
             && !self.leaf.escape.is_empty()
             && let Choice::Picked(picked) = choose(&self.leaf.escape)
@@ -186,7 +222,11 @@ impl Reach for Rc<Pool> {
         Pool::changed(self)
     }
 
-    fn exchange(&self, endpoint: &Arc<Endpoint>, call: Call) -> impl Future<Output = Result<Reply, Error>> {
+    fn exchange(
+        &self,
+        endpoint: &Arc<Endpoint>,
+        call: Call,
+    ) -> impl Future<Output = Result<Reply, Error>> {
         exchange::exchange(self, endpoint, call)
     }
 }
@@ -197,7 +237,11 @@ impl<'a> Waiting<'a> {
     fn start(upstream: &'a Upstream) -> Result<Self, Error> {
         if upstream.waiting.fetch_add(1, Ordering::Relaxed) >= MAX_WAITING {
             upstream.waiting.fetch_sub(1, Ordering::Relaxed);
-            return Err(Error::unprocessed(Kind::Overloaded, "too many calls wait for an instance already").with_pushback(Duration::from_millis(500)));
+            return Err(Error::unprocessed(
+                Kind::Overloaded,
+                "too many calls wait for an instance already",
+            )
+            .with_pushback(Duration::from_millis(500)));
         }
         Ok(Self(upstream))
     }

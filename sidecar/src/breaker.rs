@@ -82,8 +82,15 @@ impl Default for Config {
 
 impl Config {
     fn open_for(&self, level: u8, random: f32) -> u64 {
-        let factor = 1_u32.checked_shl(u32::from(level.saturating_sub(1))).unwrap_or(u32::MAX);
-        millis(self.open_min.saturating_mul(factor).min(self.open_max).mul_f32(1.0 + self.jitter * random.clamp(0.0, 1.0)))
+        let factor = 1_u32
+            .checked_shl(u32::from(level.saturating_sub(1)))
+            .unwrap_or(u32::MAX);
+        millis(
+            self.open_min
+                .saturating_mul(factor)
+                .min(self.open_max)
+                .mul_f32(1.0 + self.jitter * random.clamp(0.0, 1.0)),
+        )
     }
 }
 
@@ -99,7 +106,14 @@ impl State {
     pub fn permits(self, config: &Config, now: u64) -> (Permit, Self) {
         match self.mode {
             Mode::Closed => (Permit::Yes, self),
-            Mode::Open if now >= self.instant => (Permit::Probe, Self { mode: Mode::HalfOpen, instant: now + millis(config.probe_timeout), ..self }),
+            Mode::Open if now >= self.instant => (
+                Permit::Probe,
+                Self {
+                    mode: Mode::HalfOpen,
+                    instant: now + millis(config.probe_timeout),
+                    ..self
+                },
+            ),
             Mode::Open | Mode::HalfOpen => (Permit::No, self),
         }
     }
@@ -107,7 +121,11 @@ impl State {
     /// A HalfOpen whose probe never reported fails.
     #[must_use]
     pub fn overdue(self, config: &Config, now: u64, random: f32) -> Self {
-        if self.mode == Mode::HalfOpen && now >= self.instant { self.open(config, now, random) } else { self }
+        if self.mode == Mode::HalfOpen && now >= self.instant {
+            self.open(config, now, random)
+        } else {
+            self
+        }
     }
 
     /// A success in a row of calls, or of the probe.
@@ -115,10 +133,20 @@ impl State {
     pub fn success(self, config: &Config, now: u64) -> Self {
         match self.mode {
             Mode::Closed => {
-                let forgiven = self.level > 0 && now.saturating_sub(self.instant) >= millis(config.forgive);
-                Self { failures: 0, level: if forgiven { 0 } else { self.level }, ..self }
+                let forgiven =
+                    self.level > 0 && now.saturating_sub(self.instant) >= millis(config.forgive);
+                Self {
+                    failures: 0,
+                    level: if forgiven { 0 } else { self.level },
+                    ..self
+                }
             }
-            Mode::HalfOpen => Self { mode: Mode::Closed, failures: 0, instant: now, ..self },
+            Mode::HalfOpen => Self {
+                mode: Mode::Closed,
+                failures: 0,
+                instant: now,
+                ..self
+            },
             Mode::Open => self,
         }
     }
@@ -131,7 +159,11 @@ impl State {
                 let failures = self.failures.saturating_add(1);
                 if failures >= config.consecutive || poor {
                     let forgiven = now.saturating_sub(self.instant) >= millis(config.forgive);
-                    Self { level: if forgiven { 0 } else { self.level }, ..self }.open(config, now, random)
+                    Self {
+                        level: if forgiven { 0 } else { self.level },
+                        ..self
+                    }
+                    .open(config, now, random)
                 } else {
                     Self { failures, ..self }
                 }
@@ -144,12 +176,25 @@ impl State {
     /// The probe said nothing either way: its slot is free again for the next call.
     #[must_use]
     pub fn undecided(self, now: u64) -> Self {
-        if self.mode == Mode::HalfOpen { Self { mode: Mode::Open, instant: now, ..self } } else { self }
+        if self.mode == Mode::HalfOpen {
+            Self {
+                mode: Mode::Open,
+                instant: now,
+                ..self
+            }
+        } else {
+            self
+        }
     }
 
     fn open(self, config: &Config, now: u64, random: f32) -> Self {
         let level = self.level.saturating_add(1).min(15);
-        Self { mode: Mode::Open, failures: 0, level, instant: now + config.open_for(level, random) }
+        Self {
+            mode: Mode::Open,
+            failures: 0,
+            level,
+            instant: now + config.open_for(level, random),
+        }
     }
 
     /// Until when an open breaker stays open, or a probe has time.
@@ -168,7 +213,9 @@ impl State {
             Mode::Open => 1,
             Mode::HalfOpen => 2,
         };
-        mode | u64::from(self.failures) << 2 | u64::from(self.level) << 10 | self.instant.min((1 << 50) - 1) << 14
+        mode | u64::from(self.failures) << 2
+            | u64::from(self.level) << 10
+            | self.instant.min((1 << 50) - 1) << 14
     }
 
     fn unpack(word: u64) -> Self {
@@ -177,7 +224,12 @@ impl State {
             2 => Mode::HalfOpen,
             _ => Mode::Closed,
         };
-        Self { mode, failures: (word >> 2 & 0xff) as u8, level: (word >> 10 & 0xf) as u8, instant: word >> 14 }
+        Self {
+            mode,
+            failures: (word >> 2 & 0xff) as u8,
+            level: (word >> 10 & 0xf) as u8,
+            instant: word >> 14,
+        }
     }
 }
 
@@ -190,7 +242,11 @@ impl Breaker {
 
     /// Whether a call could go now, without taking the probe.
     pub fn would_permit(&self, config: &Config, now: u64) -> bool {
-        self.state().overdue(config, now, 0.0).permits(config, now).0 != Permit::No
+        self.state()
+            .overdue(config, now, 0.0)
+            .permits(config, now)
+            .0
+            != Permit::No
     }
 
     /// Asks for this call, taking the probe if it is due. Two threads cannot both get it.
@@ -199,7 +255,12 @@ impl Breaker {
         loop {
             let state = State::unpack(word).overdue(config, now, random);
             let (permit, next) = state.permits(config, now);
-            match self.word.compare_exchange_weak(word, next.pack(), Ordering::AcqRel, Ordering::Acquire) {
+            match self.word.compare_exchange_weak(
+                word,
+                next.pack(),
+                Ordering::AcqRel,
+                Ordering::Acquire,
+            ) {
                 Ok(_) => return permit,
                 Err(current) => word = current,
             }
@@ -215,7 +276,9 @@ impl Breaker {
     /// Records a failure; returns the mode it changed to, if it changed.
     pub fn failure(&self, config: &Config, now: u64, random: f32) -> Option<Mode> {
         self.window.add(now, false);
-        let poor = self.window.is_poor(now, config.success_below, config.min_calls);
+        let poor = self
+            .window
+            .is_poor(now, config.success_below, config.min_calls);
         let changed = self.change(|state| state.failure(config, poor, now, random));
         if changed == Some(Mode::Open) {
             // The old share must not open it again right after the probe closed it.
@@ -230,7 +293,12 @@ impl Breaker {
     }
 
     fn change(&self, update: impl Fn(State) -> State) -> Option<Mode> {
-        let before = self.word.fetch_update(Ordering::AcqRel, Ordering::Acquire, |word| Some(update(State::unpack(word)).pack())).unwrap_or_else(|word| word);
+        let before = self
+            .word
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |word| {
+                Some(update(State::unpack(word)).pack())
+            })
+            .unwrap_or_else(|word| word);
         let before = State::unpack(before);
         let after = update(before);
         (after.mode != before.mode).then_some(after.mode)

@@ -20,6 +20,7 @@ use crate::config::AppProtocol;
 use crate::contract::{Class, Contract, Kind as MethodKind, Promise};
 use crate::error::{Error, Kind};
 use crate::grpc::timeout;
+use crate::observe::Direction;
 use crate::outcome::judge::REASON;
 use crate::snapshot::{Shared, Upstream};
 use crate::stack::{Call, Peer, Protocol, Reply, Stage};
@@ -47,7 +48,11 @@ pub struct Facts<S> {
 
 pub fn layer<S>(shared: &Arc<Shared>, side: Side) -> impl Layer<S, Service = Facts<S>> + Clone {
     let shared = shared.clone();
-    layer_fn(move |inner| Facts { shared: shared.clone(), side: side.clone(), inner: Rc::new(inner) })
+    layer_fn(move |inner| Facts {
+        shared: shared.clone(),
+        side: side.clone(),
+        inner: Rc::new(inner),
+    })
 }
 
 impl<S: Stage> Stage for Facts<S> {
@@ -59,43 +64,94 @@ impl<S: Stage> Stage for Facts<S> {
             }
             Side::Inbound => {
                 self.inbound(&mut call)?;
-                fill(&mut call, self.shared.service.clone(), &self.shared.contract)?;
-                self.shared.metrics.server_started(&call.facts.method());
+                fill(
+                    &mut call,
+                    self.shared.service.clone(),
+                    &self.shared.contract,
+                )?;
+                self.count(&call);
             }
             Side::Edge => {
                 if let Peer::Public(client) = call.peer {
                     headers::from_public(&mut call.headers, client);
                 }
-                fill(&mut call, self.shared.service.clone(), &self.shared.contract)?;
-                call.deadline = call.deadline.map(|deadline| deadline.min(call.received + EDGE_TIMEOUT));
-                self.shared.metrics.server_started(&call.facts.method());
+                fill(
+                    &mut call,
+                    self.shared.service.clone(),
+                    &self.shared.contract,
+                )?;
+                call.deadline = call
+                    .deadline
+                    .map(|deadline| deadline.min(call.received + EDGE_TIMEOUT));
+                self.count(&call);
             }
         }
         let reply = self.inner.call(call).await?;
-        Ok(if matches!(self.side, Side::Outbound { .. }) { reply } else { without_reason(reply) })
+        Ok(if matches!(self.side, Side::Outbound { .. }) {
+            reply
+        } else {
+            without_reason(reply)
+        })
     }
 }
 
 impl<S> Facts<S> {
-    fn outbound(&self, call: &mut Call, upstream: Option<&Arc<str>>) -> Result<&Arc<Upstream>, Error> {
-        let named = upstream.map_or_else(|| service_of(&call.authority), |upstream| Some(&**upstream));
-        let upstream = named.and_then(|name| self.shared.upstreams.get(name)).ok_or_else(|| no_route(&call.authority))?;
+    fn count(&self, call: &Call) {
+        let direction = if matches!(self.side, Side::Edge) {
+            Direction::Edge
+        } else {
+            Direction::Inbound
+        };
+        self.shared
+            .metrics
+            .call(direction, &call.service, &call.facts.method())
+            .started
+            .inc();
+    }
+
+    fn outbound(
+        &self,
+        call: &mut Call,
+        upstream: Option<&Arc<str>>,
+    ) -> Result<&Arc<Upstream>, Error> {
+        let named =
+            upstream.map_or_else(|| service_of(&call.authority), |upstream| Some(&**upstream));
+        let upstream = named
+            .and_then(|name| self.shared.upstreams.get(name))
+            .ok_or_else(|| no_route(&call.authority))?;
         headers::from_application(&mut call.headers, &self.shared.service);
         headers::add_hop(&mut call.headers).map_err(|hops| match hops {
-            headers::Hops::Malformed => Error::unprocessed(Kind::Malformed, "x-outrigger-hops is not a number; pass it on as it came"),
-            headers::Hops::TooMany => Error::unprocessed(Kind::Loop, "the call passed more than 8 sidecars; check who calls whom"),
+            headers::Hops::Malformed => Error::unprocessed(
+                Kind::Malformed,
+                "x-outrigger-hops is not a number; pass it on as it came",
+            ),
+            headers::Hops::TooMany => Error::unprocessed(
+                Kind::Loop,
+                "the call passed more than 8 sidecars; check who calls whom",
+            ),
         })?;
         Ok(upstream)
     }
 
     fn inbound(&self, call: &mut Call) -> Result<(), Error> {
         let Peer::Mesh(id) = call.peer.clone() else {
-            return Err(Error::unprocessed(Kind::Unauthenticated, "the call came without a mesh identity"));
+            return Err(Error::unprocessed(
+                Kind::Unauthenticated,
+                "the call came without a mesh identity",
+            ));
         };
         headers::from_peer(&mut call.headers, id.as_str(), id.service_name());
-        let grpc_only = self.shared.config.application.as_ref().is_some_and(|application| application.protocol == AppProtocol::Grpc);
+        let grpc_only = self
+            .shared
+            .config
+            .application
+            .as_ref()
+            .is_some_and(|application| application.protocol == AppProtocol::Grpc);
         if grpc_only && call.protocol != Protocol::Grpc {
-            return Err(Error::unprocessed(Kind::NotGrpc, "this service speaks gRPC only; send content type application/grpc"));
+            return Err(Error::unprocessed(
+                Kind::NotGrpc,
+                "this service speaks gRPC only; send content type application/grpc",
+            ));
         }
         Ok(())
     }
@@ -105,18 +161,35 @@ impl<S> Facts<S> {
 fn fill(call: &mut Call, service: Arc<str>, contract: &Contract) -> Result<(), Error> {
     call.service = service;
     *call.facts.service.borrow_mut() = Some(call.service.clone());
-    call.promise = if call.protocol == Protocol::Grpc { grpc_promise(call, contract)? } else { Some(http_promise(&call.method)) };
+    call.promise = if call.protocol == Protocol::Grpc {
+        grpc_promise(call, contract)?
+    } else {
+        Some(http_promise(&call.method))
+    };
     if call.protocol == Protocol::Grpc {
         call.facts.promise.borrow_mut().clone_from(&call.promise);
     }
-    let limit = timeout::of(&call.headers).map_err(|error| Error::unprocessed(Kind::Malformed, error.to_string()))?;
-    call.deadline = limit.map(|limit| call.received.checked_add(limit).unwrap_or(call.received + Duration::from_secs(u32::MAX.into())));
+    let limit = timeout::of(&call.headers)
+        .map_err(|error| Error::unprocessed(Kind::Malformed, error.to_string()))?;
+    call.deadline = limit.map(|limit| {
+        call.received
+            .checked_add(limit)
+            .unwrap_or(call.received + Duration::from_secs(u32::MAX.into()))
+    });
     Ok(())
 }
 
 fn grpc_promise(call: &Call, contract: &Contract) -> Result<Option<Arc<Promise>>, Error> {
-    let target = call.uri.path_and_query().map_or("", http::uri::PathAndQuery::as_str);
-    let method = path::method(target).ok_or_else(|| Error::unprocessed(Kind::NoSuchMethod, "the path is not exactly /package.Service/Method"))?;
+    let target = call
+        .uri
+        .path_and_query()
+        .map_or("", http::uri::PathAndQuery::as_str);
+    let method = path::method(target).ok_or_else(|| {
+        Error::unprocessed(
+            Kind::NoSuchMethod,
+            "the path is not exactly /package.Service/Method",
+        )
+    })?;
     if call.method != Method::POST {
         return Err(Error::unprocessed(Kind::Malformed, "a gRPC call is a POST"));
     }
@@ -125,13 +198,21 @@ fn grpc_promise(call: &Call, contract: &Contract) -> Result<Option<Arc<Promise>>
 
 /// HTTP's own promises; the method is no label, so it is named by its class only.
 fn http_promise(method: &Method) -> Arc<Promise> {
-    Arc::new(Promise { method: "other".into(), class: Class::of_http(method), kind: MethodKind::Unknown })
+    Arc::new(Promise {
+        method: "other".into(),
+        class: Class::of_http(method),
+        kind: MethodKind::Unknown,
+    })
 }
 
 /// The service an authority names: a bare name, with or without a port.
 fn service_of(authority: &str) -> Option<&str> {
     let name = match authority.rsplit_once(':') {
-        Some((name, port)) if !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        Some((name, port))
+            if !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()) =>
+        {
+            name
+        }
         Some(_) => return None,
         None => authority,
     };
@@ -139,8 +220,15 @@ fn service_of(authority: &str) -> Option<&str> {
 }
 
 fn no_route(authority: &str) -> Error {
-    let shown: String = authority.chars().filter(|character| !character.is_control()).take(64).collect();
-    Error::unprocessed(Kind::NoRoute, format!("{shown} is not a declared upstream; add it to the upstreams of this service"))
+    let shown: String = authority
+        .chars()
+        .filter(|character| !character.is_control())
+        .take(64)
+        .collect();
+    Error::unprocessed(
+        Kind::NoRoute,
+        format!("{shown} is not a declared upstream; add it to the upstreams of this service"),
+    )
 }
 
 /// An application's word on why the mesh failed is not believed.

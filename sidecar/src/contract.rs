@@ -91,8 +91,17 @@ impl Contract {
     /// Reads a `FileDescriptorSet`.
     pub fn decode(bytes: &[u8]) -> Result<Self, Error> {
         let pool = DescriptorPool::decode(bytes)?;
-        let methods = pool.services().flat_map(|service| service.methods().map(|method| promise(&method)).collect::<Vec<_>>());
-        Ok(Self { methods: methods.map(|promise| (promise.method.clone(), Arc::new(promise))).collect() })
+        let methods = pool.services().flat_map(|service| {
+            service
+                .methods()
+                .map(|method| promise(&method))
+                .collect::<Vec<_>>()
+        });
+        Ok(Self {
+            methods: methods
+                .map(|promise| (promise.method.clone(), Arc::new(promise)))
+                .collect(),
+        })
     }
 
     /// What the contract says of `pkg.Service/Method`.
@@ -111,7 +120,11 @@ impl Contract {
 
 fn promise(method: &MethodDescriptor) -> Promise {
     let declared = method.method_descriptor_proto();
-    let class = match declared.options.as_ref().map(prost_types::MethodOptions::idempotency_level) {
+    let class = match declared
+        .options
+        .as_ref()
+        .map(prost_types::MethodOptions::idempotency_level)
+    {
         Some(IdempotencyLevel::NoSideEffects) => Class::NoSideEffects,
         Some(IdempotencyLevel::Idempotent) => Class::Idempotent,
         Some(IdempotencyLevel::IdempotencyUnknown) | None => Class::Unknown,
@@ -122,21 +135,36 @@ fn promise(method: &MethodDescriptor) -> Promise {
         (false, true) => Kind::ServerStreaming,
         (true, true) => Kind::Bidirectional,
     };
-    Promise { method: format!("{}/{}", method.parent_service().full_name(), method.name()).into(), class, kind }
+    Promise {
+        method: format!("{}/{}", method.parent_service().full_name(), method.name()).into(),
+        class,
+        kind,
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use prost::Message;
-    use prost_types::{DescriptorProto, FileDescriptorProto, FileDescriptorSet, MethodDescriptorProto, MethodOptions, ServiceDescriptorProto};
+    use prost_types::{
+        DescriptorProto, FileDescriptorProto, FileDescriptorSet, MethodDescriptorProto,
+        MethodOptions, ServiceDescriptorProto,
+    };
 
-    fn method(name: &str, level: Option<IdempotencyLevel>, client: bool, server: bool) -> MethodDescriptorProto {
+    fn method(
+        name: &str,
+        level: Option<IdempotencyLevel>,
+        client: bool,
+        server: bool,
+    ) -> MethodDescriptorProto {
         MethodDescriptorProto {
             name: Some(name.to_owned()),
             input_type: Some(".t.M".to_owned()),
             output_type: Some(".t.M".to_owned()),
-            options: level.map(|level| MethodOptions { idempotency_level: Some(level as i32), ..MethodOptions::default() }),
+            options: level.map(|level| MethodOptions {
+                idempotency_level: Some(level as i32),
+                ..MethodOptions::default()
+            }),
             client_streaming: Some(client),
             server_streaming: Some(server),
         }
@@ -147,8 +175,15 @@ mod tests {
             name: Some("t.proto".to_owned()),
             package: Some("t".to_owned()),
             syntax: Some("proto3".to_owned()),
-            message_type: vec![DescriptorProto { name: Some("M".to_owned()), ..DescriptorProto::default() }],
-            service: vec![ServiceDescriptorProto { name: Some("S".to_owned()), method: methods, options: None }],
+            message_type: vec![DescriptorProto {
+                name: Some("M".to_owned()),
+                ..DescriptorProto::default()
+            }],
+            service: vec![ServiceDescriptorProto {
+                name: Some("S".to_owned()),
+                method: methods,
+                options: None,
+            }],
             ..FileDescriptorProto::default()
         };
         FileDescriptorSet { file: vec![file] }.encode_to_vec()
@@ -158,7 +193,12 @@ mod tests {
     fn class_and_kind_come_from_the_descriptors() {
         let contract = Contract::decode(&set(vec![
             method("Plain", None, false, false),
-            method("Stated", Some(IdempotencyLevel::IdempotencyUnknown), false, false),
+            method(
+                "Stated",
+                Some(IdempotencyLevel::IdempotencyUnknown),
+                false,
+                false,
+            ),
             method("Read", Some(IdempotencyLevel::NoSideEffects), false, true),
             method("Put", Some(IdempotencyLevel::Idempotent), true, false),
             method("Talk", Some(IdempotencyLevel::NoSideEffects), true, true),
@@ -185,7 +225,12 @@ mod tests {
     #[test]
     fn classes_order_by_strength() {
         assert!(Class::Unknown < Class::Idempotent && Class::Idempotent < Class::NoSideEffects);
-        for (method, class) in [(Method::GET, Class::NoSideEffects), (Method::PUT, Class::Idempotent), (Method::POST, Class::Unknown), (Method::PATCH, Class::Unknown)] {
+        for (method, class) in [
+            (Method::GET, Class::NoSideEffects),
+            (Method::PUT, Class::Idempotent),
+            (Method::POST, Class::Unknown),
+            (Method::PATCH, Class::Unknown),
+        ] {
             assert_eq!(Class::of_http(&method), class);
         }
     }

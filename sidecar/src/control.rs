@@ -57,8 +57,17 @@ impl Control {
     pub fn start(start: Start) -> Self {
         let halt = start.shutdown.child_token();
         let registration = Arc::new(Registration::new(&start.config, &start.addresses));
-        let watches = watch::Watches { client: start.client.clone(), shared: start.shared.clone(), tracker: start.tracker.clone(), halt: halt.clone(), states: Arc::default() };
-        let definition = registration.proxy.as_ref().map(|proxy| watches.definition(&proxy.id));
+        let watches = watch::Watches {
+            client: start.client.clone(),
+            shared: start.shared.clone(),
+            tracker: start.tracker.clone(),
+            halt: halt.clone(),
+            states: Arc::default(),
+        };
+        let definition = registration
+            .proxy
+            .as_ref()
+            .map(|proxy| watches.definition(&proxy.id));
         watches.intentions();
         for upstream in start.shared.upstreams.values() {
             watches.upstream(upstream, definition.clone());
@@ -70,10 +79,18 @@ impl Control {
             registration: registration.clone(),
             probe: start.config.application.as_ref().map(probe::Probe::new),
         };
-        start.tracker.spawn(registering.track_future(checks.run(halt.clone())));
+        start
+            .tracker
+            .spawn(registering.track_future(checks.run(halt.clone())));
         registering.close();
         watch::refresh_ready(&start.shared);
-        Self { client: start.client, registration, shared: start.shared, halt, registering }
+        Self {
+            client: start.client,
+            registration,
+            shared: start.shared,
+            halt,
+            registering,
+        }
     }
 
     /// Adds the critical maintenance check, so that callers stop choosing us. Calls are still served.
@@ -87,7 +104,9 @@ impl Control {
             }
         };
         if timeout(LEAVE, leave).await.is_err() {
-            tracing::warn!("the registry did not answer in time; callers learn of the drain by GOAWAY only");
+            tracing::warn!(
+                "the registry did not answer in time; callers learn of the drain by GOAWAY only"
+            );
         }
     }
 
@@ -102,7 +121,9 @@ impl Control {
             for id in self.registration.ids() {
                 match self.client.deregister_service(id).await {
                     Ok(()) | Err(outrigger_consul::Error::NotFound { .. }) => {}
-                    Err(error) => tracing::warn!(%error, id, "could not deregister; the check will expire"),
+                    Err(error) => {
+                        tracing::warn!(%error, id, "could not deregister; the check will expire")
+                    }
                 }
             }
         };

@@ -52,30 +52,52 @@ struct Limited {
 }
 
 pub fn layer<S>(limit: Limit) -> impl Layer<S, Service = Deadline<S>> + Clone {
-    layer_fn(move |inner| Deadline { limit, inner: Rc::new(inner) })
+    layer_fn(move |inner| Deadline {
+        limit,
+        inner: Rc::new(inner),
+    })
 }
 
 /// The deadline in force. An explicit limit never lengthens a caller's; a default never shortens it.
-pub fn effective(caller: Option<Instant>, limit: Limit, kind: MethodKind, received: Instant) -> Option<(Instant, Source)> {
-    let streams = matches!(kind, MethodKind::ClientStreaming | MethodKind::ServerStreaming | MethodKind::Bidirectional);
+pub fn effective(
+    caller: Option<Instant>,
+    limit: Limit,
+    kind: MethodKind,
+    received: Instant,
+) -> Option<(Instant, Source)> {
+    let streams = matches!(
+        kind,
+        MethodKind::ClientStreaming | MethodKind::ServerStreaming | MethodKind::Bidirectional
+    );
     match (caller, limit) {
-        (Some(caller), Limit::At(limit)) if !streams && received + limit < caller => Some((received + limit, Source::Route)),
+        (Some(caller), Limit::At(limit)) if !streams && received + limit < caller => {
+            Some((received + limit, Source::Route))
+        }
         (Some(caller), _) => Some((caller, Source::Caller)),
         (None, Limit::At(limit)) if !streams => Some((received + limit, Source::Route)),
-        (None, Limit::Default) if kind == MethodKind::Unary => Some((received + DEFAULT, Source::Default)),
+        (None, Limit::Default) if kind == MethodKind::Unary => {
+            Some((received + DEFAULT, Source::Default))
+        }
         (None, _) => None,
     }
 }
 
 impl<S: Stage> Stage for Deadline<S> {
     async fn call(&self, mut call: Call) -> Result<Reply, Error> {
-        let kind = call.promise.as_ref().map_or(MethodKind::Unknown, |promise| promise.kind);
-        let Some((deadline, source)) = effective(call.deadline, self.limit, kind, call.received) else {
+        let kind = call
+            .promise
+            .as_ref()
+            .map_or(MethodKind::Unknown, |promise| promise.kind);
+        let Some((deadline, source)) = effective(call.deadline, self.limit, kind, call.received)
+        else {
             return self.inner.call(call).await;
         };
         call.deadline = Some(deadline);
         if deadline <= Instant::now() {
-            return Err(Error::unprocessed(Kind::DeadlineExceeded, "the deadline had passed when the call arrived"));
+            return Err(Error::unprocessed(
+                Kind::DeadlineExceeded,
+                "the deadline had passed when the call arrived",
+            ));
         }
         let (facts, is_grpc) = (call.facts.clone(), call.protocol == Protocol::Grpc);
         let mut sleep = Box::pin(sleep_until(deadline));
@@ -90,7 +112,11 @@ impl<S: Stage> Stage for Deadline<S> {
         let mut reply = answered?;
         // HTTP answers are limited to their headers: a download may take its time.
         if is_grpc && !reply.body.is_end_stream() {
-            reply.body = Box::pin(Limited { body: Some(reply.body), sleep, source });
+            reply.body = Box::pin(Limited {
+                body: Some(reply.body),
+                sleep,
+                source,
+            });
         }
         Ok(reply)
     }
@@ -99,7 +125,9 @@ impl<S: Stage> Stage for Deadline<S> {
 fn message(source: Source) -> &'static str {
     match source {
         Source::Caller => "the caller's deadline passed",
-        Source::Default => "no answer within 15s, the default for unary calls without a deadline; set one in the call or timeouts.request",
+        Source::Default => {
+            "no answer within 15s, the default for unary calls without a deadline; set one in the call or timeouts.request"
+        }
         Source::Route => "no answer within the request timeout of the route",
     }
 }
@@ -110,16 +138,24 @@ impl http_body::Body for Limited {
     type Data = Data;
     type Error = Error;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Data>, Error>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Data>, Error>>> {
         let this = &mut *self;
-        let Some(body) = this.body.as_mut() else { return Poll::Ready(None) };
+        let Some(body) = this.body.as_mut() else {
+            return Poll::Ready(None);
+        };
         if let Poll::Ready(frame) = body.as_mut().poll_frame(cx) {
             return Poll::Ready(frame);
         }
         std::task::ready!(this.sleep.as_mut().poll(cx));
         // Dropping the body resets the upstream stream.
         this.body = None;
-        Poll::Ready(Some(Err(Error::new(Kind::DeadlineExceeded, message(this.source)))))
+        Poll::Ready(Some(Err(Error::new(
+            Kind::DeadlineExceeded,
+            message(this.source),
+        ))))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -127,7 +163,9 @@ impl http_body::Body for Limited {
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.as_ref().map_or_else(SizeHint::default, |body| body.size_hint())
+        self.body
+            .as_ref()
+            .map_or_else(SizeHint::default, |body| body.size_hint())
     }
 }
 

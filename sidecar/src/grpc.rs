@@ -13,8 +13,12 @@ use http::header::CONTENT_TYPE;
 
 /// Whether a content type names gRPC (`application/grpc`, `application/grpc+proto`, …).
 pub fn is_grpc(headers: &HeaderMap) -> bool {
-    let Some(value) = headers.get(CONTENT_TYPE) else { return false };
-    let Some(rest) = value.as_bytes().strip_prefix(b"application/grpc") else { return false };
+    let Some(value) = headers.get(CONTENT_TYPE) else {
+        return false;
+    };
+    let Some(rest) = value.as_bytes().strip_prefix(b"application/grpc") else {
+        return false;
+    };
     matches!(rest.first(), None | Some(b'+' | b';'))
 }
 

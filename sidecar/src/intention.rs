@@ -4,9 +4,12 @@ mod l4;
 
 pub use l4::{Decision, Intentions};
 
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use prometheus_client::metrics::counter::Counter;
 use tower::layer::layer_fn;
 use tower_layer::Layer;
 
@@ -18,12 +21,28 @@ use crate::stack::{Call, Peer, Reply, Stage};
 #[derive(Debug)]
 pub struct Authorize<S> {
     shared: Arc<Shared>,
+    /// Decisions by peer, which is a verified certificate's service.
+    counts: RefCell<HashMap<(String, Decision), Counter>>,
     inner: Rc<S>,
 }
 
 pub fn layer<S>(shared: &Arc<Shared>) -> impl Layer<S, Service = Authorize<S>> + Clone {
     let shared = shared.clone();
-    layer_fn(move |inner| Authorize { shared: shared.clone(), inner: Rc::new(inner) })
+    layer_fn(move |inner| Authorize {
+        shared: shared.clone(),
+        counts: RefCell::default(),
+        inner: Rc::new(inner),
+    })
+}
+
+impl<S> Authorize<S> {
+    fn count(&self, peer: &str, decision: Decision) {
+        let mut counts = self.counts.borrow_mut();
+        let counter = counts
+            .entry((peer.to_owned(), decision))
+            .or_insert_with(|| self.shared.metrics.authorization(peer, decision.name()));
+        counter.inc();
+    }
 }
 
 impl<S: Stage> Stage for Authorize<S> {
@@ -31,11 +50,16 @@ impl<S: Stage> Stage for Authorize<S> {
         let (decision, service) = match &call.peer {
             Peer::Mesh(id) => {
                 let intentions = self.shared.intentions.load();
-                (intentions.as_ref().map_or(Decision::Deny, |intentions| intentions.decide(id)), id.service_name())
+                (
+                    intentions
+                        .as_ref()
+                        .map_or(Decision::Deny, |intentions| intentions.decide(id)),
+                    id.service_name(),
+                )
             }
             Peer::Application | Peer::Public(_) => (Decision::Deny, "other"),
         };
-        self.shared.metrics.authorization(service, decision.name());
+        self.count(service, decision);
         match decision {
             Decision::Allow => self.inner.call(call).await,
             Decision::Deny => Err(Error::unprocessed(Kind::Denied, "RBAC: access denied")),

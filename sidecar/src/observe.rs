@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use http_body::{Frame, SizeHint};
 use opentelemetry::KeyValue;
+use prometheus_client::metrics::gauge::Gauge;
 use tokio::time::Instant;
 use tower::layer::layer_fn;
 use tower_layer::Layer;
@@ -32,7 +33,7 @@ use crate::snapshot::Shared;
 use crate::stack::{Body, Call, Data, Peer, Protocol, Reply, Stage};
 
 /// Which way a call goes, seen from our application.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Direction {
     Outbound,
     Inbound,
@@ -66,6 +67,7 @@ pub struct Facts {
 pub struct Observe<S> {
     shared: Arc<Shared>,
     direction: Direction,
+    streams: Gauge,
     inner: Rc<S>,
 }
 
@@ -90,21 +92,40 @@ struct Started {
     protocol: Protocol,
 }
 
-pub fn layer<S>(shared: &Arc<Shared>, direction: Direction) -> impl Layer<S, Service = Observe<S>> + Clone {
+pub fn layer<S>(
+    shared: &Arc<Shared>,
+    direction: Direction,
+) -> impl Layer<S, Service = Observe<S>> + Clone {
     let shared = shared.clone();
-    layer_fn(move |inner| Observe { shared: shared.clone(), direction, inner: Rc::new(inner) })
+    layer_fn(move |inner| {
+        let streams = shared.metrics.streams(direction, &shared.service);
+        Observe {
+            shared: shared.clone(),
+            direction,
+            streams,
+            inner: Rc::new(inner),
+        }
+    })
 }
 
 impl<S: Stage> Stage for Observe<S> {
     async fn call(&self, mut call: Call) -> Result<Reply, Error> {
         let caller = trace::Context::extract(&mut call.headers);
-        call.trace = caller.map_or_else(|| trace::Context::root(self.shared.config.trace.sample), |caller| caller.child());
+        call.trace = caller.map_or_else(
+            || trace::Context::root(self.shared.config.trace.sample),
+            |caller| caller.child(),
+        );
         let context = call.trace;
         context.inject(&mut call.headers);
         let is_grpc = call.protocol == Protocol::Grpc;
         let facts = call.facts.clone();
         let body = std::mem::replace(&mut call.body, empty());
-        call.body = Box::pin(Counted { body, counter: Counter::default(), is_grpc, facts: facts.clone() });
+        call.body = Box::pin(Counted {
+            body,
+            counter: Counter::default(),
+            is_grpc,
+            facts: facts.clone(),
+        });
         let started = Started {
             shared: self.shared.clone(),
             direction: self.direction,
@@ -117,14 +138,26 @@ impl<S: Stage> Stage for Observe<S> {
             protocol: call.protocol,
         };
         let received = call.received;
-        let open = self.shared.metrics.open(self.direction, &self.shared.service);
+        let open = metrics::Open::new(&self.streams);
         // Dropped before it answered, the call was given up by its caller: the watch says so.
-        let watch = Watch::new(Judge::new(is_grpc, contract::Kind::Unknown, received), None, move |outcome| {
-            drop(open);
-            started.finish(&outcome);
-        });
+        let watch = Watch::new(
+            Judge::new(is_grpc, contract::Kind::Unknown, received),
+            None,
+            move |outcome| {
+                drop(open);
+                started.finish(&outcome);
+            },
+        );
         let result = self.inner.call(call).await;
-        watch.with_kind(facts.promise.borrow().as_ref().map_or(contract::Kind::Unknown, |promise| promise.kind)).follow(result)
+        watch
+            .with_kind(
+                facts
+                    .promise
+                    .borrow()
+                    .as_ref()
+                    .map_or(contract::Kind::Unknown, |promise| promise.kind),
+            )
+            .follow(result)
     }
 }
 
@@ -145,7 +178,10 @@ impl Direction {
 impl Facts {
     /// `pkg.Service/Method` if a contract has it, else `other`: no label ever comes from a request.
     pub fn method(&self) -> Arc<str> {
-        self.promise.borrow().as_ref().map_or_else(|| "other".into(), |promise| promise.method.clone())
+        self.promise
+            .borrow()
+            .as_ref()
+            .map_or_else(|| "other".into(), |promise| promise.method.clone())
     }
 }
 
@@ -153,12 +189,19 @@ impl Facts {
 
 impl Started {
     fn finish(&self, outcome: &Outcome) {
-        let service = self.facts.service.borrow().clone().unwrap_or_else(|| "other".into());
+        let service = self
+            .facts
+            .service
+            .borrow()
+            .clone()
+            .unwrap_or_else(|| "other".into());
         let method = self.facts.method();
         let handles = self.shared.metrics.call(self.direction, &service, &method);
         handles.finish(outcome, &self.facts);
         if self.shared.traces.wants(&self.context) {
-            self.shared.traces.export(self.span(outcome, &service, &method));
+            self.shared
+                .traces
+                .export(self.span(outcome, &service, &method));
         }
         log::access(&log::Line {
             direction: self.direction,
@@ -168,14 +211,20 @@ impl Started {
             facts: &self.facts,
             outcome,
             context: &self.context,
-            deadline_left: self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now())),
+            deadline_left: self
+                .deadline
+                .map(|deadline| deadline.saturating_duration_since(Instant::now())),
             elapsed: self.received.elapsed(),
             protocol: self.protocol,
         });
     }
 
     fn span(&self, outcome: &Outcome, service: &Arc<str>, method: &Arc<str>) -> trace::Span {
-        let kind = if self.direction == Direction::Outbound { trace::SpanKind::Client } else { trace::SpanKind::Server };
+        let kind = if self.direction == Direction::Outbound {
+            trace::SpanKind::Client
+        } else {
+            trace::SpanKind::Server
+        };
         let mut attributes = trace::call_attributes(self.protocol, method, service, outcome);
         attributes.push(KeyValue::new("outrigger.direction", self.direction.name()));
         if let Some(decision) = self.facts.decision.get() {
@@ -187,7 +236,14 @@ impl Started {
         if let Some(promise) = self.facts.promise.borrow().as_ref() {
             attributes.push(KeyValue::new("outrigger.class", promise.class.name()));
         }
-        trace::Span { context: self.context, kind, name: method.to_string().into(), elapsed: self.received.elapsed(), failed: !outcome.is_ok(), attributes }
+        trace::Span {
+            context: self.context,
+            kind,
+            name: method.to_string().into(),
+            elapsed: self.received.elapsed(),
+            failed: !outcome.is_ok(),
+            attributes,
+        }
     }
 }
 
@@ -211,7 +267,10 @@ impl http_body::Body for Counted {
     type Data = Data;
     type Error = Error;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Data>, Error>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Data>, Error>>> {
         let this = &mut *self;
         let polled = std::task::ready!(this.body.as_mut().poll_frame(cx));
         if let Some(Ok(frame)) = &polled
@@ -222,7 +281,10 @@ impl http_body::Body for Counted {
             } else {
                 this.counter.see_opaque(&data.bytes);
             }
-            this.facts.sent.set(Counts { messages: this.counter.messages, bytes: this.counter.bytes });
+            this.facts.sent.set(Counts {
+                messages: this.counter.messages,
+                bytes: this.counter.bytes,
+            });
         }
         Poll::Ready(polled)
     }
@@ -235,4 +297,3 @@ impl http_body::Body for Counted {
         self.body.size_hint()
     }
 }
-

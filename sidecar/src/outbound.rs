@@ -21,10 +21,14 @@ pub use crate::balance::keep_warm;
 /// The stack of one outbound listener; with `upstream` the authority does not matter and that service is meant.
 pub fn listener(thread: &Rc<Thread>, upstream: Option<&str>) -> Rc<dyn Dispatch> {
     let shared = &thread.shared;
-    let side = Side::Outbound { upstream: upstream.map(Arc::from) };
+    let side = Side::Outbound {
+        upstream: upstream.map(Arc::from),
+    };
     let build = {
         let thread = thread.clone();
-        Rc::new(move |upstream: &Arc<Upstream>, leaf: &Arc<Leaf>| Rc::new(Boxed(route(&thread, upstream, leaf))) as Rc<dyn Dispatch>)
+        Rc::new(move |upstream: &Arc<Upstream>, leaf: &Arc<Leaf>| {
+            Rc::new(Boxed(route(&thread, upstream, leaf))) as Rc<dyn Dispatch>
+        })
     };
     let stack = ServiceBuilder::new()
         .layer(reply::layer(&shared.service)) // outermost: only here an `Error` becomes an answer
@@ -39,7 +43,12 @@ fn route(thread: &Rc<Thread>, upstream: &Arc<Upstream>, leaf: &Arc<Leaf>) -> imp
     ServiceBuilder::new()
         .layer(deadline::layer(leaf.limit)) // one deadline for all attempts
         .layer(attempt::layer(&thread.shared, upstream, &leaf.policy)) // repeats what may be repeated
-        .service(Balance::new(&thread.shared, upstream, leaf, thread.pool.clone())) // picks, asks the breaker, exchanges
+        .service(Balance::new(
+            &thread.shared,
+            upstream,
+            leaf,
+            thread.pool.clone(),
+        )) // picks, asks the breaker, exchanges
 }
 
 #[cfg(test)]

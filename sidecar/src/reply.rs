@@ -43,7 +43,10 @@ struct Completed {
 /// `service` is our own: named in the details of a status that is made here.
 pub fn layer<S>(service: &Arc<str>) -> impl Layer<S, Service = Reply<S>> + Clone {
     let service = service.clone();
-    layer_fn(move |inner| Reply { service: service.clone(), inner: Rc::new(inner) })
+    layer_fn(move |inner| Reply {
+        service: service.clone(),
+        inner: Rc::new(inner),
+    })
 }
 
 impl<S: Stage> Stage for Reply<S> {
@@ -77,23 +80,41 @@ fn complete(mut reply: Answer, service: &Arc<str>) -> Answer {
             return reply;
         }
     }
-    reply.body = Box::pin(Completed { body: Some(reply.body), judge, service: service.clone() });
+    reply.body = Box::pin(Completed {
+        body: Some(reply.body),
+        judge,
+        service: service.clone(),
+    });
     reply
 }
 
 /// Status and message where the peer's answer has none that a gRPC client understands.
 fn made_up(outcome: &Outcome) -> Option<(tonic::Code, String)> {
     match (outcome.by, outcome.reason, outcome.http_status) {
-        (By::Peer, Some(Kind::MissingTrailers), _) => Some((outcome.code, "the peer's answer ended without grpc-status".to_owned())),
-        (By::Peer, Some(Kind::Protocol), _) => Some((outcome.code, "the peer's grpc-status is not a number".to_owned())),
-        (By::Peer, None, Some(http)) => Some((outcome.code, format!("the peer answered HTTP {http} without grpc-status"))),
+        (By::Peer, Some(Kind::MissingTrailers), _) => Some((
+            outcome.code,
+            "the peer's answer ended without grpc-status".to_owned(),
+        )),
+        (By::Peer, Some(Kind::Protocol), _) => Some((
+            outcome.code,
+            "the peer's grpc-status is not a number".to_owned(),
+        )),
+        (By::Peer, None, Some(http)) => Some((
+            outcome.code,
+            format!("the peer answered HTTP {http} without grpc-status"),
+        )),
         _ => None,
     }
 }
 
 fn empty_answer() -> Answer {
-    let headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/grpc"))]);
-    Answer { status: StatusCode::OK, headers, body: observe::empty() }
+    let headers =
+        HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/grpc"))]);
+    Answer {
+        status: StatusCode::OK,
+        headers,
+        body: observe::empty(),
+    }
 }
 
 fn trailers_only(error: &Error, service: &Arc<str>) -> Answer {
@@ -104,15 +125,33 @@ fn trailers_only(error: &Error, service: &Arc<str>) -> Answer {
 
 fn write_error(headers: &mut HeaderMap, error: &Error, service: &Arc<str>) {
     let metadata = HashMap::from([("service".to_owned(), service.to_string())]);
-    status::write(headers, error.code(), &error.detail, error.kind, metadata, error.pushback);
+    status::write(
+        headers,
+        error.code(),
+        &error.detail,
+        error.kind,
+        metadata,
+        error.pushback,
+    );
     headers.insert(REASON, HeaderValue::from_static(error.kind.flag()));
-    let pushback = error.pushback.or((error.kind == Kind::Cut).then_some(std::time::Duration::ZERO));
+    let pushback = error
+        .pushback
+        .or((error.kind == Kind::Cut).then_some(std::time::Duration::ZERO));
     if let Some(after) = pushback {
-        headers.insert(PUSHBACK, HeaderValue::from(u64::try_from(after.as_millis()).unwrap_or(u64::MAX)));
+        headers.insert(
+            PUSHBACK,
+            HeaderValue::from(u64::try_from(after.as_millis()).unwrap_or(u64::MAX)),
+        );
     }
 }
 
-fn write(headers: &mut HeaderMap, code: tonic::Code, message: &str, reason: Option<Kind>, service: &Arc<str>) {
+fn write(
+    headers: &mut HeaderMap,
+    code: tonic::Code,
+    message: &str,
+    reason: Option<Kind>,
+    service: &Arc<str>,
+) {
     match reason {
         Some(kind) => {
             let metadata = HashMap::from([("service".to_owned(), service.to_string())]);
@@ -127,14 +166,26 @@ fn write(headers: &mut HeaderMap, code: tonic::Code, message: &str, reason: Opti
 }
 
 fn http(error: &Error) -> Answer {
-    let mut headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"))]);
+    let mut headers = HeaderMap::from_iter([(
+        CONTENT_TYPE,
+        HeaderValue::from_static("text/plain; charset=utf-8"),
+    )]);
     headers.insert(REASON, HeaderValue::from_static(error.kind.flag()));
     if let Some(after) = error.pushback {
-        headers.insert(RETRY_AFTER, HeaderValue::from(after.as_secs() + u64::from(after.subsec_nanos() > 0)));
+        headers.insert(
+            RETRY_AFTER,
+            HeaderValue::from(after.as_secs() + u64::from(after.subsec_nanos() > 0)),
+        );
     }
     let text = Data::uncredited(Bytes::from(format!("{}\n", error.detail)));
-    let body = http_body_util::Full::new(text.bytes).map_frame(|frame| frame.map_data(Data::uncredited)).map_err(|never| match never {});
-    Answer { status: error.kind.http(), headers, body: Box::pin(body) }
+    let body = http_body_util::Full::new(text.bytes)
+        .map_frame(|frame| frame.map_data(Data::uncredited))
+        .map_err(|never| match never {});
+    Answer {
+        status: error.kind.http(),
+        headers,
+        body: Box::pin(body),
+    }
 }
 
 // === impl Completed ===
@@ -153,7 +204,13 @@ impl Completed {
         };
         let mut headers = trailers.unwrap_or_default();
         headers.remove(status::STATUS);
-        write(&mut headers, code, &message, outcome.reason, &self.service.clone());
+        write(
+            &mut headers,
+            code,
+            &message,
+            outcome.reason,
+            &self.service.clone(),
+        );
         self.trailers(headers)
     }
 }
@@ -162,9 +219,14 @@ impl http_body::Body for Completed {
     type Data = Data;
     type Error = Error;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Data>, Error>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Data>, Error>>> {
         let this = &mut *self;
-        let Some(body) = this.body.as_mut() else { return Poll::Ready(None) };
+        let Some(body) = this.body.as_mut() else {
+            return Poll::Ready(None);
+        };
         match std::task::ready!(body.as_mut().poll_frame(cx)) {
             None => this.finish(None),
             // The peer's reset goes on as it is: headers are out, and a status would say something the peer did not.
@@ -195,7 +257,9 @@ impl http_body::Body for Completed {
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.as_ref().map_or_else(SizeHint::default, |body| body.size_hint())
+        self.body
+            .as_ref()
+            .map_or_else(SizeHint::default, |body| body.size_hint())
     }
 }
 

@@ -53,13 +53,22 @@ struct Built {
 
 impl Router {
     pub fn new(shared: &Arc<Shared>, is_ready: IsReady, build: Build) -> Self {
-        Self { shared: shared.clone(), build, is_ready, built: RefCell::default() }
+        Self {
+            shared: shared.clone(),
+            build,
+            is_ready,
+            built: RefCell::default(),
+        }
     }
 
     /// Whether a leaf has anyone ready on this thread.
     pub fn readiness(thread: &Rc<Thread>) -> IsReady {
         let thread = thread.clone();
-        Rc::new(move |leaf| leaf.targets.iter().any(|target| balance::has_ready(&thread.pool, target)))
+        Rc::new(move |leaf| {
+            leaf.targets
+                .iter()
+                .any(|target| balance::has_ready(&thread.pool, target))
+        })
     }
 
     async fn chain(&self, upstream: &Upstream, received: Instant) -> Result<Arc<Chain>, Error> {
@@ -76,7 +85,12 @@ impl Router {
             }
         };
         let chain = timeout_at(received + PATIENCE, wait).await.ok().flatten();
-        chain.ok_or_else(|| Error::unprocessed(Kind::NotReady, "the registry has not answered yet; check that it is reachable"))
+        chain.ok_or_else(|| {
+            Error::unprocessed(
+                Kind::NotReady,
+                "the registry has not answered yet; check that it is reachable",
+            )
+        })
     }
 
     fn built(&self, upstream: &Arc<Upstream>, chain: Arc<Chain>) -> Rc<Built> {
@@ -85,25 +99,45 @@ impl Router {
         {
             return built.clone();
         }
-        let stacks = chain.leaves.iter().map(|leaf| (self.build)(upstream, leaf)).collect();
+        let stacks = chain
+            .leaves
+            .iter()
+            .map(|leaf| (self.build)(upstream, leaf))
+            .collect();
         let built = Rc::new(Built { chain, stacks });
-        self.built.borrow_mut().insert(upstream.name.clone(), built.clone());
+        self.built
+            .borrow_mut()
+            .insert(upstream.name.clone(), built.clone());
         built
     }
 }
 
 impl Stage for Router {
     async fn call(&self, mut call: Call) -> Result<Reply, Error> {
-        let upstream = self.shared.upstreams.get(&call.service).ok_or_else(|| Error::unprocessed(Kind::NoRoute, "the service is not a declared upstream"))?;
+        let upstream = self.shared.upstreams.get(&call.service).ok_or_else(|| {
+            Error::unprocessed(Kind::NoRoute, "the service is not a declared upstream")
+        })?;
         let chain = self.chain(upstream, call.received).await?;
         let built = self.built(upstream, chain);
-        let request = matcher::Request { path: call.uri.path(), query: call.uri.query().unwrap_or(""), method: &call.method, headers: &call.headers };
+        let request = matcher::Request {
+            path: call.uri.path(),
+            query: call.uri.query().unwrap_or(""),
+            method: &call.method,
+            headers: &call.headers,
+        };
         let mut random = || rand::rng().random::<f64>();
         let walked = built.chain.walk(&request, &mut random, &*self.is_ready);
-        let walked = walked.ok_or_else(|| Error::unprocessed(Kind::NoRoute, "no route of the service matches the call; check its service-router"))?;
+        let walked = walked.ok_or_else(|| {
+            Error::unprocessed(
+                Kind::NoRoute,
+                "no route of the service matches the call; check its service-router",
+            )
+        })?;
         let leaf = &built.chain.leaves[walked.leaf];
         if let Some(how) = walked.how {
-            self.shared.metrics.draw(&upstream.name, &leaf.name, how.name());
+            self.shared
+                .metrics
+                .draw(&upstream.name, &leaf.name, how.name());
             call.facts.empty_leg.set(how == split::How::EmptyLeg);
         }
         *call.facts.leg.borrow_mut() = Some(leaf.name.clone());
@@ -118,6 +152,8 @@ impl Stage for Router {
 
 impl std::fmt::Debug for Router {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Router").field("built", &self.built.borrow().keys().collect::<Vec<_>>()).finish_non_exhaustive()
+        f.debug_struct("Router")
+            .field("built", &self.built.borrow().keys().collect::<Vec<_>>())
+            .finish_non_exhaustive()
     }
 }

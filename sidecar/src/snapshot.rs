@@ -7,8 +7,8 @@ mod metrics;
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
@@ -29,10 +29,18 @@ use crate::route::chain::Chain;
 /// Why the shared state could not be built.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("cannot read the contract {path}: {source}; check that the file exists and is readable")]
-    ReadContract { path: String, source: std::io::Error },
+    #[error(
+        "cannot read the contract {path}: {source}; check that the file exists and is readable"
+    )]
+    ReadContract {
+        path: String,
+        source: std::io::Error,
+    },
     #[error("cannot decode the contract {path}: {source}")]
-    DecodeContract { path: String, source: crate::contract::Error },
+    DecodeContract {
+        path: String,
+        source: crate::contract::Error,
+    },
 }
 
 /// Process-wide state: configuration, snapshots, metrics.
@@ -118,12 +126,21 @@ impl Shared {
     /// Reads the contracts the configuration names; everything else starts empty.
     pub fn new(config: Arc<Config>) -> Result<Arc<Self>, Error> {
         let now = Instant::now();
-        let read = |path: &Option<std::path::PathBuf>| path.as_deref().map_or_else(|| Ok(Contract::default()), read_contract);
-        let contract = config.application.as_ref().map_or_else(|| Ok(Contract::default()), |application| read(&application.contract))?;
+        let read = |path: &Option<std::path::PathBuf>| {
+            path.as_deref()
+                .map_or_else(|| Ok(Contract::default()), read_contract)
+        };
+        let contract = config.application.as_ref().map_or_else(
+            || Ok(Contract::default()),
+            |application| read(&application.contract),
+        )?;
         let mut upstreams = BTreeMap::new();
         for upstream in &config.upstreams {
             let name: Arc<str> = upstream.name.as_str().into();
-            upstreams.insert(name.clone(), Arc::new(Upstream::new(name, read(&upstream.contract)?, now)));
+            upstreams.insert(
+                name.clone(),
+                Arc::new(Upstream::new(name, read(&upstream.contract)?, now)),
+            );
         }
         let traces = Exporter::from_environment(&config.service, &config.instance, &config.version);
         Ok(Arc::new(Self {
@@ -153,7 +170,12 @@ impl Shared {
     /// Called by the identity source whenever the roots name the trust domain.
     pub fn set_trust_domain(&self, trust_domain: &str) {
         let trust_domain = trust_domain.to_ascii_lowercase();
-        if self.trust_domain.load().as_ref().is_none_or(|known| **known != trust_domain) {
+        if self
+            .trust_domain
+            .load()
+            .as_ref()
+            .is_none_or(|known| **known != trust_domain)
+        {
             self.trust_domain.store(Some(Arc::new(trust_domain)));
             self.touch();
         }
@@ -189,15 +211,27 @@ impl Shared {
 
 fn read_contract(path: &std::path::Path) -> Result<Contract, Error> {
     let shown = || path.display().to_string();
-    let bytes = std::fs::read(path).map_err(|source| Error::ReadContract { path: shown(), source })?;
-    Contract::decode(&bytes).map_err(|source| Error::DecodeContract { path: shown(), source })
+    let bytes = std::fs::read(path).map_err(|source| Error::ReadContract {
+        path: shown(),
+        source,
+    })?;
+    Contract::decode(&bytes).map_err(|source| Error::DecodeContract {
+        path: shown(),
+        source,
+    })
 }
 
 // === impl Upstream ===
 
 impl Upstream {
     pub fn new(name: Arc<str>, contract: Contract, now: Instant) -> Self {
-        Self { name, contract, chain: ArcSwapOption::empty(), budget: Budget::new(crate::attempt::budget::Config::default(), now), waiting: AtomicU32::new(0) }
+        Self {
+            name,
+            contract,
+            chain: ArcSwapOption::empty(),
+            budget: Budget::new(crate::attempt::budget::Config::default(), now),
+            waiting: AtomicU32::new(0),
+        }
     }
 }
 
@@ -205,7 +239,11 @@ impl Upstream {
 
 impl Target {
     pub fn new(id: &str, service: &str) -> Arc<Self> {
-        Arc::new(Self { id: id.into(), service: service.into(), endpoints: ArcSwapOption::empty() })
+        Arc::new(Self {
+            id: id.into(),
+            service: service.into(),
+            endpoints: ArcSwapOption::empty(),
+        })
     }
 }
 
@@ -221,7 +259,10 @@ impl Clock {
     }
 
     /// The same, wrapping after 49 days.
-    #[expect(clippy::cast_possible_truncation, reason = "wraps on purpose; readers compare differences")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "wraps on purpose; readers compare differences"
+    )]
     pub fn short_millis(self, now: Instant) -> u32 {
         self.millis(now) as u32
     }
@@ -248,11 +289,16 @@ impl Ages {
             let known = oldest.entry(kind).or_default();
             *known = age.max(*known);
         }
-        oldest.into_iter().map(|(kind, age)| (kind.to_owned(), age)).collect()
+        oldest
+            .into_iter()
+            .map(|(kind, age)| (kind.to_owned(), age))
+            .collect()
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<(&'static str, Arc<str>), Instant>> {
-        self.confirmed.lock().unwrap_or_else(PoisonError::into_inner)
+        self.confirmed
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -275,7 +321,15 @@ impl Ready {
 // === impl Thread ===
 
 impl Thread {
-    pub fn new(shared: Arc<Shared>, pool: Rc<connect::Pool>, application: Option<Rc<connect::Application>>) -> Rc<Self> {
-        Rc::new(Self { shared, pool, application })
+    pub fn new(
+        shared: Arc<Shared>,
+        pool: Rc<connect::Pool>,
+        application: Option<Rc<connect::Application>>,
+    ) -> Rc<Self> {
+        Rc::new(Self {
+            shared,
+            pool,
+            application,
+        })
     }
 }

@@ -1,1 +1,2 @@
-//! shop-gateway
+//! The shop's front door.
+mod route;

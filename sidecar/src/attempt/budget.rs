@@ -34,7 +34,11 @@ pub struct Budget {
 
 impl Default for Config {
     fn default() -> Self {
-        Self { ratio: 0.2, floor: 10, window: 10 }
+        Self {
+            ratio: 0.2,
+            floor: 10,
+            window: 10,
+        }
     }
 }
 
@@ -43,7 +47,12 @@ impl Default for Config {
 impl Budget {
     pub fn new(config: Config, now: Instant) -> Self {
         let empty = || std::array::from_fn(|_| AtomicU64::new(0));
-        Self { config, start: now, calls: empty(), repeats: empty() }
+        Self {
+            config,
+            start: now,
+            calls: empty(),
+            repeats: empty(),
+        }
     }
 
     /// A first attempt was made.
@@ -66,13 +75,20 @@ impl Budget {
     /// What is left now.
     pub fn remaining(&self, now: Instant) -> u64 {
         let second = self.second(now);
-        self.allowed(second).saturating_sub(self.sum(&self.repeats, second))
+        self.allowed(second)
+            .saturating_sub(self.sum(&self.repeats, second))
     }
 
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss, reason = "counts of a few seconds are far below 2^52")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::cast_precision_loss,
+        reason = "counts of a few seconds are far below 2^52"
+    )]
     fn allowed(&self, second: u64) -> u64 {
         let calls = self.sum(&self.calls, second);
-        (calls as f64 * self.config.ratio).floor() as u64 + u64::from(self.config.floor) * self.config.window
+        (calls as f64 * self.config.ratio).floor() as u64
+            + u64::from(self.config.floor) * self.config.window
     }
 
     fn sum(&self, slots: &[AtomicU64; SLOTS], second: u64) -> u64 {
@@ -101,7 +117,11 @@ fn add(slots: &[AtomicU64; SLOTS], second: u64, change: i64) {
     let slot = &slots[(second % SLOTS as u64) as usize];
     let current = u64::from(second as u32) << 32;
     let update = |word: u64| {
-        let count = if word >> 32 == current >> 32 { word & u64::from(u32::MAX) } else { 0 };
+        let count = if word >> 32 == current >> 32 {
+            word & u64::from(u32::MAX)
+        } else {
+            0
+        };
         Some(current | count.saturating_add_signed(change).min(u64::from(u32::MAX)))
     };
     // The closure always answers, so this cannot fail.
@@ -110,7 +130,13 @@ fn add(slots: &[AtomicU64; SLOTS], second: u64, change: i64) {
 
 /// Full jitter: uniform between nothing and `min(max, base × 2^(repeat-1))`, before repeat number `repeat` (from 1).
 pub fn backoff(repeat: u32, base: Duration, max: Duration, random: f64) -> Duration {
-    let cap = base.saturating_mul(1_u32.checked_shl(repeat.saturating_sub(1)).unwrap_or(u32::MAX)).min(max);
+    let cap = base
+        .saturating_mul(
+            1_u32
+                .checked_shl(repeat.saturating_sub(1))
+                .unwrap_or(u32::MAX),
+        )
+        .min(max);
     cap.mul_f64(random.clamp(0.0, 1.0))
 }
 
@@ -148,7 +174,11 @@ mod tests {
     fn backoff_doubles_up_to_its_cap() {
         let (base, max) = (Duration::from_millis(25), Duration::from_millis(250));
         for (repeat, cap) in [(1, 25), (2, 50), (3, 100), (4, 200), (5, 250), (40, 250)] {
-            assert_eq!(backoff(repeat, base, max, 1.0), Duration::from_millis(cap), "repeat {repeat}");
+            assert_eq!(
+                backoff(repeat, base, max, 1.0),
+                Duration::from_millis(cap),
+                "repeat {repeat}"
+            );
             assert_eq!(backoff(repeat, base, max, 0.0), Duration::ZERO);
         }
     }

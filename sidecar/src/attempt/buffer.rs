@@ -76,12 +76,26 @@ impl Account {
 impl Source {
     pub fn new(live: Body, limit: usize, account: &Arc<Account>) -> Self {
         let ended = live.is_end_stream();
-        Self(Rc::new(RefCell::new(Kept { live, pieces: Vec::new(), trailers: None, ended, taken: 0, size: 0, keeping: true, limit, account: account.clone() })))
+        Self(Rc::new(RefCell::new(Kept {
+            live,
+            pieces: Vec::new(),
+            trailers: None,
+            ended,
+            taken: 0,
+            size: 0,
+            keeping: true,
+            limit,
+            account: account.clone(),
+        })))
     }
 
     /// The body from its beginning.
     pub fn replay(&self) -> Body {
-        Box::pin(Replay { source: self.clone(), next: 0, trailers_sent: false })
+        Box::pin(Replay {
+            source: self.clone(),
+            next: 0,
+            trailers_sent: false,
+        })
     }
 
     /// Whether an attempt would see the whole request so far.
@@ -98,7 +112,9 @@ impl Source {
 
 impl std::fmt::Debug for Source {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Source").field("size", &self.0.borrow().size).finish_non_exhaustive()
+        f.debug_struct("Source")
+            .field("size", &self.0.borrow().size)
+            .finish_non_exhaustive()
     }
 }
 
@@ -115,7 +131,11 @@ impl Kept {
             return;
         }
         self.size += bytes.len();
-        self.pieces.push(if bytes.len() < COPY_BELOW { Bytes::copy_from_slice(bytes) } else { bytes.clone() });
+        self.pieces.push(if bytes.len() < COPY_BELOW {
+            Bytes::copy_from_slice(bytes)
+        } else {
+            bytes.clone()
+        });
     }
 
     fn stop(&mut self) {
@@ -138,18 +158,28 @@ impl http_body::Body for Replay {
     type Data = Data;
     type Error = Error;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Data>, Error>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Data>, Error>>> {
         let this = &mut *self;
         let mut kept = this.source.0.borrow_mut();
         if this.next < kept.taken {
             let Some(piece) = kept.pieces.get(this.next).cloned() else {
-                return Poll::Ready(Some(Err(Error::new(Kind::Internal, "a request that is no longer kept was repeated"))));
+                return Poll::Ready(Some(Err(Error::new(
+                    Kind::Internal,
+                    "a request that is no longer kept was repeated",
+                ))));
             };
             this.next += 1;
             return Poll::Ready(Some(Ok(Frame::data(Data::uncredited(piece)))));
         }
         if kept.ended {
-            let trailers = if this.trailers_sent { None } else { kept.trailers.clone() };
+            let trailers = if this.trailers_sent {
+                None
+            } else {
+                kept.trailers.clone()
+            };
             this.trailers_sent = true;
             return Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(trailers))));
         }
@@ -176,12 +206,18 @@ impl http_body::Body for Replay {
 
     fn is_end_stream(&self) -> bool {
         let kept = self.source.0.borrow();
-        self.next >= kept.taken && (kept.ended || kept.live.is_end_stream()) && (self.trailers_sent || kept.trailers.is_none())
+        self.next >= kept.taken
+            && (kept.ended || kept.live.is_end_stream())
+            && (self.trailers_sent || kept.trailers.is_none())
     }
 
     fn size_hint(&self) -> SizeHint {
         let kept = self.source.0.borrow();
-        if self.next == kept.taken { kept.live.size_hint() } else { SizeHint::default() }
+        if self.next == kept.taken {
+            kept.live.size_hint()
+        } else {
+            SizeHint::default()
+        }
     }
 }
 
@@ -191,7 +227,10 @@ mod tests {
     use http_body_util::{BodyExt, StreamBody};
 
     fn body(pieces: &[usize], trailers: bool) -> Body {
-        let mut frames: Vec<Result<Frame<Data>, Error>> = pieces.iter().map(|size| Ok(Frame::data(Data::uncredited(Bytes::from(vec![7; *size]))))).collect();
+        let mut frames: Vec<Result<Frame<Data>, Error>> = pieces
+            .iter()
+            .map(|size| Ok(Frame::data(Data::uncredited(Bytes::from(vec![7; *size])))))
+            .collect();
         if trailers {
             frames.push(Ok(Frame::trailers(HeaderMap::new())));
         }

@@ -49,7 +49,9 @@ pub async fn judge(result: Result<Reply, Error>, mut judge: Judge, kind: MethodK
     let until = match kind {
         MethodKind::Unary => None,
         MethodKind::ServerStreaming => Some(Instant::now() + STREAM_HOLD),
-        MethodKind::ClientStreaming | MethodKind::Bidirectional | MethodKind::Unknown => return Held::Open(reply),
+        MethodKind::ClientStreaming | MethodKind::Bidirectional | MethodKind::Unknown => {
+            return Held::Open(reply);
+        }
     };
     let first = match until {
         None => first(&mut reply.body).await,
@@ -62,9 +64,14 @@ pub async fn judge(result: Result<Reply, Error>, mut judge: Judge, kind: MethodK
         None => Held::Over(judge.end(None, Instant::now()), Ok(reply)),
         Some(Err(error)) => Held::Over(judge.failed(&error, Instant::now()), Err(error)),
         Some(Ok(frame)) => {
-            let over = frame.trailers_ref().map(|trailers| judge.end(Some(trailers), Instant::now()));
+            let over = frame
+                .trailers_ref()
+                .map(|trailers| judge.end(Some(trailers), Instant::now()));
             let body = std::mem::replace(&mut reply.body, crate::observe::empty());
-            reply.body = Box::pin(Peeked { first: Some(frame), rest: body });
+            reply.body = Box::pin(Peeked {
+                first: Some(frame),
+                rest: body,
+            });
             match over {
                 Some(outcome) => Held::Over(outcome, Ok(reply)),
                 None => Held::Open(reply),
@@ -89,7 +96,10 @@ impl http_body::Body for Peeked {
     type Data = Data;
     type Error = Error;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Data>, Error>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Data>, Error>>> {
         if let Some(first) = self.first.take() {
             return Poll::Ready(Some(Ok(first)));
         }
@@ -101,6 +111,10 @@ impl http_body::Body for Peeked {
     }
 
     fn size_hint(&self) -> SizeHint {
-        if self.first.is_some() { SizeHint::default() } else { self.rest.size_hint() }
+        if self.first.is_some() {
+            SizeHint::default()
+        } else {
+            self.rest.size_hint()
+        }
     }
 }

@@ -55,7 +55,11 @@ pub struct Facts<'a> {
 }
 
 /// Decides; `withdraw` takes one repeat from the budget and is asked last.
-pub fn may_retry(outcome: &Outcome, facts: &Facts<'_>, withdraw: impl FnOnce() -> bool) -> Decision {
+pub fn may_retry(
+    outcome: &Outcome,
+    facts: &Facts<'_>,
+    withdraw: impl FnOnce() -> bool,
+) -> Decision {
     let repeat = outcome.repeat();
     if repeat == Repeat::Never {
         return Decision::Stop(Stop::Final);
@@ -69,7 +73,10 @@ pub fn may_retry(outcome: &Outcome, facts: &Facts<'_>, withdraw: impl FnOnce() -
     if outcome.pushback == Some(Pushback::Never) {
         return Decision::Stop(Stop::Pushback);
     }
-    if repeat == Repeat::Transparent && !facts.transparent_used && outcome.processed == Processed::No {
+    if repeat == Repeat::Transparent
+        && !facts.transparent_used
+        && outcome.processed == Processed::No
+    {
         return Decision::Transparent;
     }
     if outcome.processed == Processed::Maybe {
@@ -87,7 +94,10 @@ pub fn may_retry(outcome: &Outcome, facts: &Facts<'_>, withdraw: impl FnOnce() -
         Some(Pushback::After(wait)) => wait,
         _ => facts.backoff,
     };
-    if facts.deadline.is_some_and(|deadline| deadline.saturating_duration_since(facts.now) < wait + facts.median) {
+    if facts
+        .deadline
+        .is_some_and(|deadline| deadline.saturating_duration_since(facts.now) < wait + facts.median)
+    {
         return Decision::Stop(Stop::Deadline);
     }
     if !withdraw() {
@@ -126,7 +136,12 @@ mod tests {
     use crate::outcome::{By, Ending};
     use tonic::Code;
 
-    const ON: [Condition; 4] = [Condition::Unavailable, Condition::Transport, Condition::Pushback, Condition::AttemptTimeout];
+    const ON: [Condition; 4] = [
+        Condition::Unavailable,
+        Condition::Transport,
+        Condition::Pushback,
+        Condition::AttemptTimeout,
+    ];
 
     fn facts(class: Class) -> Facts<'static> {
         Facts {
@@ -145,12 +160,25 @@ mod tests {
     }
 
     fn failed(kind: Kind, processed: Processed, by: By) -> Outcome {
-        let error = if processed == Processed::No { Error::unprocessed(kind, "table") } else { Error::new(kind, "table") };
-        Outcome { by, ..Judge::new(true, MethodKind::Unary, Instant::now()).failed(&error, Instant::now()) }
+        let error = if processed == Processed::No {
+            Error::unprocessed(kind, "table")
+        } else {
+            Error::new(kind, "table")
+        };
+        Outcome {
+            by,
+            ..Judge::new(true, MethodKind::Unary, Instant::now()).failed(&error, Instant::now())
+        }
     }
 
     fn application(code: Code) -> Outcome {
-        Outcome { code, by: By::App, reason: None, ending: Ending::TrailersOnly, ..failed(Kind::Internal, Processed::Maybe, By::App) }
+        Outcome {
+            code,
+            by: By::App,
+            reason: None,
+            ending: Ending::TrailersOnly,
+            ..failed(Kind::Internal, Processed::Maybe, By::App)
+        }
     }
 
     fn decide(outcome: &Outcome, facts: &Facts<'_>) -> Decision {
@@ -165,26 +193,119 @@ mod tests {
         let base = facts(Class::Idempotent);
         let go = Decision::Go(base.backoff);
         for (line, outcome, facts, expected) in [
-            ("1", application(Code::Ok), base, Decision::Stop(Stop::Final)),
-            ("1", application(Code::NotFound), base, Decision::Stop(Stop::Final)),
-            ("3", lost, Facts { committed: true, ..base }, Decision::Stop(Stop::Committed)),
-            ("4", lost, Facts { replayable: false, ..base }, Decision::Stop(Stop::Buffer)),
-            ("5", Outcome { pushback: Some(Pushback::Never), ..lost }, base, Decision::Stop(Stop::Pushback)),
+            (
+                "1",
+                application(Code::Ok),
+                base,
+                Decision::Stop(Stop::Final),
+            ),
+            (
+                "1",
+                application(Code::NotFound),
+                base,
+                Decision::Stop(Stop::Final),
+            ),
+            (
+                "3",
+                lost,
+                Facts {
+                    committed: true,
+                    ..base
+                },
+                Decision::Stop(Stop::Committed),
+            ),
+            (
+                "4",
+                lost,
+                Facts {
+                    replayable: false,
+                    ..base
+                },
+                Decision::Stop(Stop::Buffer),
+            ),
+            (
+                "5",
+                Outcome {
+                    pushback: Some(Pushback::Never),
+                    ..lost
+                },
+                base,
+                Decision::Stop(Stop::Pushback),
+            ),
             ("6", refused, facts(Class::Unknown), Decision::Transparent),
-            ("6, again", refused, Facts { transparent_used: true, ..facts(Class::Unknown) }, go),
-            ("7", lost, facts(Class::Unknown), Decision::Stop(Stop::Unsafe)),
-            ("7", application(Code::Unavailable), facts(Class::Unknown), Decision::Stop(Stop::Unsafe)),
-            ("8", application(Code::Aborted), base, Decision::Stop(Stop::NotInPolicy)),
-            ("9", lost, Facts { repeats: 1, ..base }, Decision::Stop(Stop::Attempts)),
-            ("10", lost, Facts { deadline: Some(base.now + Duration::from_millis(10)), ..base }, Decision::Stop(Stop::Deadline)),
-            ("12", lost, Facts { deadline: Some(base.now + Duration::from_millis(11)), ..base }, go),
+            (
+                "6, again",
+                refused,
+                Facts {
+                    transparent_used: true,
+                    ..facts(Class::Unknown)
+                },
+                go,
+            ),
+            (
+                "7",
+                lost,
+                facts(Class::Unknown),
+                Decision::Stop(Stop::Unsafe),
+            ),
+            (
+                "7",
+                application(Code::Unavailable),
+                facts(Class::Unknown),
+                Decision::Stop(Stop::Unsafe),
+            ),
+            (
+                "8",
+                application(Code::Aborted),
+                base,
+                Decision::Stop(Stop::NotInPolicy),
+            ),
+            (
+                "9",
+                lost,
+                Facts { repeats: 1, ..base },
+                Decision::Stop(Stop::Attempts),
+            ),
+            (
+                "10",
+                lost,
+                Facts {
+                    deadline: Some(base.now + Duration::from_millis(10)),
+                    ..base
+                },
+                Decision::Stop(Stop::Deadline),
+            ),
+            (
+                "12",
+                lost,
+                Facts {
+                    deadline: Some(base.now + Duration::from_millis(11)),
+                    ..base
+                },
+                go,
+            ),
             ("12", application(Code::Unavailable), base, go),
             ("12", down, facts(Class::Unknown), go),
-            ("12", Outcome { pushback: Some(Pushback::After(Duration::from_secs(2))), ..down }, base, Decision::Go(Duration::from_secs(2))),
+            (
+                "12",
+                Outcome {
+                    pushback: Some(Pushback::After(Duration::from_secs(2))),
+                    ..down
+                },
+                base,
+                Decision::Go(Duration::from_secs(2)),
+            ),
         ] {
-            assert_eq!(decide(&outcome, &facts), expected, "line {line}: {outcome:?}");
+            assert_eq!(
+                decide(&outcome, &facts),
+                expected,
+                "line {line}: {outcome:?}"
+            );
         }
-        assert_eq!(may_retry(&lost, &base, || false), Decision::Stop(Stop::Budget));
+        assert_eq!(
+            may_retry(&lost, &base, || false),
+            Decision::Stop(Stop::Budget)
+        );
     }
 
     #[tokio::test]
@@ -193,8 +314,17 @@ mod tests {
             for by in [By::App, By::Peer, By::Mesh, By::Caller] {
                 for transparent_used in [false, true] {
                     let outcome = failed(kind, Processed::Maybe, by);
-                    let decision = decide(&outcome, &Facts { transparent_used, ..facts(Class::Unknown) });
-                    assert!(matches!(decision, Decision::Stop(_)), "{outcome:?} -> {decision:?}");
+                    let decision = decide(
+                        &outcome,
+                        &Facts {
+                            transparent_used,
+                            ..facts(Class::Unknown)
+                        },
+                    );
+                    assert!(
+                        matches!(decision, Decision::Stop(_)),
+                        "{outcome:?} -> {decision:?}"
+                    );
                 }
             }
         }

@@ -41,7 +41,10 @@ impl Estimate {
             return Self { millis, at: now };
         }
         let kept = weight(self.at, now);
-        Self { millis: self.millis * kept + millis * (1.0 - kept), at: now }
+        Self {
+            millis: self.millis * kept + millis * (1.0 - kept),
+            at: now,
+        }
     }
 
     /// A failure raises the estimate, whatever time it took: a fast failure must not attract calls.
@@ -53,7 +56,11 @@ impl Estimate {
     /// A time that says only "at least this long".
     #[must_use]
     pub fn censor(self, now: u32, elapsed: f32) -> Self {
-        if elapsed > self.millis { self.observe(now, elapsed) } else { self }
+        if elapsed > self.millis {
+            self.observe(now, elapsed)
+        } else {
+            self
+        }
     }
 }
 
@@ -75,16 +82,29 @@ impl Shared {
         if let Some(estimate) = self.load() {
             return estimate;
         }
-        let fresh = Estimate { millis: start(), at: now };
-        match self.0.compare_exchange(0, pack(fresh), Ordering::Relaxed, Ordering::Relaxed) {
+        let fresh = Estimate {
+            millis: start(),
+            at: now,
+        };
+        match self
+            .0
+            .compare_exchange(0, pack(fresh), Ordering::Relaxed, Ordering::Relaxed)
+        {
             Ok(_) => fresh,
             Err(word) => unpack(word).unwrap_or(fresh),
         }
     }
 
     pub fn update(&self, now: u32, change: impl Fn(Estimate) -> Estimate) {
-        let start = Estimate { millis: START.as_millis() as f32, at: now };
-        let _ = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |word| Some(pack(change(unpack(word).unwrap_or(start)))));
+        let start = Estimate {
+            millis: START.as_millis() as f32,
+            at: now,
+        };
+        let _ = self
+            .0
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |word| {
+                Some(pack(change(unpack(word).unwrap_or(start))))
+            });
     }
 }
 
@@ -96,7 +116,10 @@ fn pack(estimate: Estimate) -> u64 {
 
 fn unpack(word: u64) -> Option<Estimate> {
     let millis = (word >> 32) as u32;
-    (millis != 0).then(|| Estimate { millis: f32::from_bits(millis), at: word as u32 })
+    (millis != 0).then(|| Estimate {
+        millis: f32::from_bits(millis),
+        at: word as u32,
+    })
 }
 
 #[cfg(test)]
@@ -104,25 +127,48 @@ mod tests {
     use super::*;
 
     fn close(actual: f32, expected: f32) {
-        assert!((actual - expected).abs() < 0.0005, "{actual} is not {expected}");
+        assert!(
+            (actual - expected).abs() < 0.0005,
+            "{actual} is not {expected}"
+        );
     }
 
     #[test]
     fn the_estimate_follows_the_vector() {
-        let mut estimate = Estimate { millis: 30.0, at: 0 };
-        for (at, millis, expected) in [(500, 5.0, 28.780_736), (1000, 5.0, 27.620_935), (1100, 100.0, 100.0), (2000, 5.0, 91.823_463), (12000, 5.0, 36.940_567)] {
+        let mut estimate = Estimate {
+            millis: 30.0,
+            at: 0,
+        };
+        for (at, millis, expected) in [
+            (500, 5.0, 28.780_74),
+            (1000, 5.0, 27.620_94),
+            (1100, 100.0, 100.0),
+            (2000, 5.0, 91.823_46),
+            (12000, 5.0, 36.940_57),
+        ] {
             estimate = estimate.observe(at, millis);
             close(estimate.millis, expected);
         }
-        close(estimate.read(12_500), 35.138_954);
+        close(estimate.read(12_500), 35.138_95);
     }
 
     #[test]
     fn failures_raise_and_censored_times_only_raise() {
-        let estimate = Estimate { millis: 10.0, at: 0 };
+        let estimate = Estimate {
+            millis: 10.0,
+            at: 0,
+        };
         close(estimate.penalise(0, 0.5).millis, 20.0);
         close(estimate.penalise(0, 50.0).millis, 50.0);
-        close(Estimate { millis: 4000.0, at: 0 }.penalise(0, 1.0).millis, 5000.0);
+        close(
+            Estimate {
+                millis: 4000.0,
+                at: 0,
+            }
+            .penalise(0, 1.0)
+            .millis,
+            5000.0,
+        );
         close(estimate.censor(0, 3.0).millis, 10.0);
         close(estimate.censor(0, 30.0).millis, 30.0);
     }
@@ -134,13 +180,32 @@ mod tests {
         close(shared.load_or_start(7, || 30.0).millis, 30.0);
         close(shared.load_or_start(9, || 99.0).millis, 30.0);
         shared.update(7, |estimate| estimate.observe(7, 200.0));
-        assert_eq!(shared.load(), Some(Estimate { millis: 200.0, at: 7 }));
+        assert_eq!(
+            shared.load(),
+            Some(Estimate {
+                millis: 200.0,
+                at: 7
+            })
+        );
     }
 
     #[test]
     fn the_clock_may_wrap() {
-        let estimate = Estimate { millis: 10.0, at: u32::MAX - 100 };
-        close(estimate.read(u32::MAX.wrapping_add(9_900)), 10.0 * (-1.0_f32).exp());
-        close(Estimate { millis: 10.0, at: 50 }.read(0), 10.0);
+        let estimate = Estimate {
+            millis: 10.0,
+            at: u32::MAX - 100,
+        };
+        close(
+            estimate.read(u32::MAX.wrapping_add(9_900)),
+            10.0 * (-1.0_f32).exp(),
+        );
+        close(
+            Estimate {
+                millis: 10.0,
+                at: 50,
+            }
+            .read(0),
+            10.0,
+        );
     }
 }

@@ -68,7 +68,13 @@ struct Report {
 }
 
 /// Writes what the next hop needs and counts the attempt.
-pub fn open(shared: &Arc<Shared>, upstream: &Arc<Upstream>, picked: &Picked, config: &breaker::Config, mut call: Call) -> Result<Opened, Error> {
+pub fn open(
+    shared: &Arc<Shared>,
+    upstream: &Arc<Upstream>,
+    picked: &Picked,
+    config: &breaker::Config,
+    mut call: Call,
+) -> Result<Opened, Error> {
     let now = Instant::now();
     let endpoint = &picked.endpoint;
     if let Err(error) = tell(&mut call, now) {
@@ -82,7 +88,10 @@ pub fn open(shared: &Arc<Shared>, upstream: &Arc<Upstream>, picked: &Picked, con
     facts.dispatched.set(true);
     facts.attempts.set(facts.attempts.get() + 1);
     facts.tried.borrow_mut().push(endpoint.id.clone());
-    let kind = call.promise.as_ref().map_or(MethodKind::Unknown, |promise| promise.kind);
+    let kind = call
+        .promise
+        .as_ref()
+        .map_or(MethodKind::Unknown, |promise| promise.kind);
     let streams = kind != MethodKind::Unary;
     let handles = shared.metrics.attempt(&upstream.name, &facts.method());
     handles.start();
@@ -104,14 +113,30 @@ pub fn open(shared: &Arc<Shared>, upstream: &Arc<Upstream>, picked: &Picked, con
     };
     let judge = Judge::new(call.protocol == Protocol::Grpc, kind, now);
     let watch = Watch::new(judge, call.deadline, move |outcome| report.finish(&outcome));
-    Ok(Opened { call, attempt: Attempt { watch, endpoint: endpoint.clone(), shared: shared.clone(), facts, config: *config, probe: picked.probe, streams } })
+    Ok(Opened {
+        call,
+        attempt: Attempt {
+            watch,
+            endpoint: endpoint.clone(),
+            shared: shared.clone(),
+            facts,
+            config: *config,
+            probe: picked.probe,
+            streams,
+        },
+    })
 }
 
 /// Deadline, attempt number and trace, as of now.
 fn tell(call: &mut Call, now: Instant) -> Result<(), Error> {
     if let Some(deadline) = call.deadline {
         let left = timeout::encode(deadline.saturating_duration_since(now));
-        let Some(left) = left else { return Err(Error::unprocessed(Kind::DeadlineExceeded, "the deadline passed before the call could be sent")) };
+        let Some(left) = left else {
+            return Err(Error::unprocessed(
+                Kind::DeadlineExceeded,
+                "the deadline passed before the call could be sent",
+            ));
+        };
         if call.protocol == Protocol::Grpc {
             call.headers.insert(timeout::HEADER, left);
         }
@@ -136,12 +161,19 @@ impl Attempt {
                 if self.probe {
                     self.endpoint.state.breaker.undecided(now);
                 }
-                self.facts.attempts.set(self.facts.attempts.get().saturating_sub(1));
+                self.facts
+                    .attempts
+                    .set(self.facts.attempts.get().saturating_sub(1));
                 self.facts.tried.borrow_mut().pop();
                 return result;
             }
             // A probing stream has proved the endpoint at its headers: it may stay open for an hour.
-            Ok(reply) if self.probe && self.streams && reply.status == http::StatusCode::OK && !reply.headers.contains_key(crate::grpc::status::STATUS) => {
+            Ok(reply)
+                if self.probe
+                    && self.streams
+                    && reply.status == http::StatusCode::OK
+                    && !reply.headers.contains_key(crate::grpc::status::STATUS) =>
+            {
                 self.endpoint.state.breaker.success(&self.config, now);
             }
             _ => {}
@@ -165,7 +197,12 @@ impl Report {
         let now = Instant::now();
         self.to_breaker(outcome, now);
         self.to_estimate(outcome, now);
-        self.handles.finish(outcome.code, outcome.elapsed, self.facts.sent.get(), Counts { ..outcome.received });
+        self.handles.finish(
+            outcome.code,
+            outcome.elapsed,
+            self.facts.sent.get(),
+            Counts { ..outcome.received },
+        );
         if self.shared.traces.wants(&self.context) {
             self.shared.traces.export(self.span(outcome));
         }
@@ -174,7 +211,10 @@ impl Report {
 
     fn to_breaker(&self, outcome: &Outcome, now: Instant) {
         // Blame for a passed deadline only if the endpoint had the call for more than half of its time.
-        let (here, total) = (now.saturating_duration_since(self.dispatched), now.saturating_duration_since(self.received));
+        let (here, total) = (
+            now.saturating_duration_since(self.dispatched),
+            now.saturating_duration_since(self.received),
+        );
         let blamed = here * 2 > total;
         let millis = self.shared.clock.millis(now);
         let breaker = &self.endpoint.state.breaker;
@@ -189,7 +229,10 @@ impl Report {
             }
         };
         if outcome.effect(blamed) == Effect::Hold {
-            self.endpoint.state.held_until.store(millis + HOLD_MILLIS, Ordering::Relaxed);
+            self.endpoint
+                .state
+                .held_until
+                .store(millis + HOLD_MILLIS, Ordering::Relaxed);
         }
         if let Some(mode) = changed {
             let to = match mode {
@@ -197,12 +240,23 @@ impl Report {
                 Mode::Open => "open",
                 Mode::HalfOpen => "half_open",
             };
-            self.shared.metrics.transition(&self.upstream.name, &self.endpoint.id, to);
-            tracing::info!(service = &*self.upstream.name, endpoint = &*self.endpoint.id, to, reason = outcome.reason_flag(), "breaker changed");
+            self.shared
+                .metrics
+                .transition(&self.upstream.name, &self.endpoint.id, to);
+            tracing::info!(
+                service = &*self.upstream.name,
+                endpoint = &*self.endpoint.id,
+                to,
+                reason = outcome.reason_flag(),
+                "breaker changed"
+            );
         }
     }
 
-    #[expect(clippy::cast_possible_truncation, reason = "milliseconds of a call fit an f32")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "milliseconds of a call fit an f32"
+    )]
     fn to_estimate(&self, outcome: &Outcome, now: Instant) {
         let short = self.shared.clock.short_millis(now);
         let millis = |duration: std::time::Duration| (duration.as_secs_f64() * 1_000.0) as f32;
@@ -211,7 +265,11 @@ impl Report {
         match outcome.sample() {
             Sample::Full => {
                 // A stream's length says nothing about the endpoint's speed.
-                let measured = if self.streams { outcome.first_response.map_or(elapsed, millis) } else { elapsed };
+                let measured = if self.streams {
+                    outcome.first_response.map_or(elapsed, millis)
+                } else {
+                    elapsed
+                };
                 latency.update(short, |estimate| estimate.observe(short, measured));
             }
             Sample::Failure => latency.update(short, |estimate| estimate.penalise(short, elapsed)),
@@ -222,9 +280,20 @@ impl Report {
 
     fn span(&self, outcome: &Outcome) -> trace::Span {
         let method = self.facts.method();
-        let mut attributes = trace::call_attributes(self.protocol, &method, &self.upstream.name, outcome);
+        let mut attributes =
+            trace::call_attributes(self.protocol, &method, &self.upstream.name, outcome);
         attributes.push(KeyValue::new("outrigger.attempt", i64::from(self.number)));
-        attributes.push(KeyValue::new("outrigger.endpoint", self.endpoint.id.to_string()));
-        trace::Span { context: self.context, kind: trace::SpanKind::Client, name: method.to_string().into(), elapsed: self.dispatched.elapsed(), failed: !outcome.is_ok(), attributes }
+        attributes.push(KeyValue::new(
+            "outrigger.endpoint",
+            self.endpoint.id.to_string(),
+        ));
+        trace::Span {
+            context: self.context,
+            kind: trace::SpanKind::Client,
+            name: method.to_string().into(),
+            elapsed: self.dispatched.elapsed(),
+            failed: !outcome.is_ok(),
+            attributes,
+        }
     }
 }

@@ -34,7 +34,14 @@ pub struct Picked {
 }
 
 /// Chooses among the targets in order: a later one only when nobody of the earlier ones can be asked.
-pub fn choose(targets: &[Arc<Target>], reach: &impl Reach, config: &breaker::Config, tried: &[Arc<str>], now: u64, short_now: u32) -> Choice {
+pub fn choose(
+    targets: &[Arc<Target>],
+    reach: &impl Reach,
+    config: &breaker::Config,
+    tried: &[Arc<str>],
+    now: u64,
+    short_now: u32,
+) -> Choice {
     let mut verdict = Choice::Empty;
     for target in targets {
         let endpoints = target.endpoints.load();
@@ -45,15 +52,31 @@ pub fn choose(targets: &[Arc<Target>], reach: &impl Reach, config: &breaker::Con
         match among(endpoints, reach, config, tried, now, short_now) {
             picked @ Choice::Picked(_) => return picked,
             Choice::Empty => {}
-            open @ Choice::BreakerOpen(_) => verdict = if matches!(verdict, Choice::Wait) { Choice::Wait } else { open },
+            open @ Choice::BreakerOpen(_) => {
+                verdict = if matches!(verdict, Choice::Wait) {
+                    Choice::Wait
+                } else {
+                    open
+                }
+            }
             Choice::Wait => verdict = Choice::Wait,
         }
     }
     verdict
 }
 
-fn among(endpoints: &[Arc<Endpoint>], reach: &impl Reach, config: &breaker::Config, tried: &[Arc<str>], now: u64, short_now: u32) -> Choice {
-    let healthy: Vec<&Arc<Endpoint>> = endpoints.iter().filter(|endpoint| endpoint.healthy).collect();
+fn among(
+    endpoints: &[Arc<Endpoint>],
+    reach: &impl Reach,
+    config: &breaker::Config,
+    tried: &[Arc<str>],
+    now: u64,
+    short_now: u32,
+) -> Choice {
+    let healthy: Vec<&Arc<Endpoint>> = endpoints
+        .iter()
+        .filter(|endpoint| endpoint.healthy)
+        .collect();
     if healthy.is_empty() {
         return Choice::Empty;
     }
@@ -72,28 +95,52 @@ fn among(endpoints: &[Arc<Endpoint>], reach: &impl Reach, config: &breaker::Conf
             open.push((index, endpoint.state.breaker.state().until()));
         }
     }
-    let next_probe = open.iter().map(|(_, until)| until.saturating_sub(now)).min();
-    let is_open = |index: usize, open: &[(usize, u64)]| open.iter().any(|(known, _)| *known == index);
+    let next_probe = open
+        .iter()
+        .map(|(_, until)| until.saturating_sub(now))
+        .min();
+    let is_open =
+        |index: usize, open: &[(usize, u64)]| open.iter().any(|(known, _)| *known == index);
     let ejected = guard::ejected(open.clone(), healthy.len());
-    let mut candidates: Vec<usize> = ready.iter().copied().filter(|index| !ejected.contains(index)).collect();
-    prefer(&mut candidates, |index| healthy[index].state.held_until.load(Ordering::Relaxed) <= now);
+    let mut candidates: Vec<usize> = ready
+        .iter()
+        .copied()
+        .filter(|index| !ejected.contains(index))
+        .collect();
+    prefer(&mut candidates, |index| {
+        healthy[index].state.held_until.load(Ordering::Relaxed) <= now
+    });
     prefer(&mut candidates, |index| !tried.contains(&healthy[index].id));
     let mut random = rand::rng();
     while !candidates.is_empty() {
         let views = views(&healthy, &candidates, short_now);
-        let Some(position) = p2c::pick(&views, &mut random) else { break };
+        let Some(position) = p2c::pick(&views, &mut random) else {
+            break;
+        };
         let index = candidates.swap_remove(position);
         let endpoint = healthy[index];
         if is_open(index, &open) {
-            return Choice::Picked(Picked { endpoint: endpoint.clone(), probe: false, overruled: true });
+            return Choice::Picked(Picked {
+                endpoint: endpoint.clone(),
+                probe: false,
+                overruled: true,
+            });
         }
         match endpoint.state.breaker.permit(config, now, random.random()) {
             Permit::No => {}
-            permit => return Choice::Picked(Picked { endpoint: endpoint.clone(), probe: permit == Permit::Probe, overruled: false }),
+            permit => {
+                return Choice::Picked(Picked {
+                    endpoint: endpoint.clone(),
+                    probe: permit == Permit::Probe,
+                    overruled: false,
+                });
+            }
         }
     }
     match next_probe {
-        Some(left) if !ready.is_empty() && !connecting => Choice::BreakerOpen(Duration::from_millis(left)),
+        Some(left) if !ready.is_empty() && !connecting => {
+            Choice::BreakerOpen(Duration::from_millis(left))
+        }
         _ => Choice::Wait,
     }
 }
@@ -108,9 +155,17 @@ fn prefer(candidates: &mut Vec<usize>, preferred: impl Fn(usize) -> bool) {
 fn views(healthy: &[&Arc<Endpoint>], candidates: &[usize], now: u32) -> Vec<p2c::Candidate> {
     // An endpoint without history starts from the median of the others, or it would draw more than its share at first.
     let start = || {
-        let mut known: Vec<f32> = candidates.iter().filter_map(|index| healthy[*index].state.latency.load()).map(|estimate| estimate.read(now)).collect();
+        let mut known: Vec<f32> = candidates
+            .iter()
+            .filter_map(|index| healthy[*index].state.latency.load())
+            .map(|estimate| estimate.read(now))
+            .collect();
         known.sort_by(f32::total_cmp);
-        known.get(known.len() / 2).copied().unwrap_or(0.0).max(ewma::START.as_millis() as f32)
+        known
+            .get(known.len() / 2)
+            .copied()
+            .unwrap_or(0.0)
+            .max(ewma::START.as_millis() as f32)
     };
     candidates
         .iter()
@@ -118,7 +173,10 @@ fn views(healthy: &[&Arc<Endpoint>], candidates: &[usize], now: u32) -> Vec<p2c:
             let endpoint = healthy[*index];
             let estimate = endpoint.state.latency.load_or_start(now, start);
             let pending = endpoint.state.pending.load(Ordering::Relaxed);
-            p2c::Candidate { weight: endpoint.weight, load: estimate.read(now) * (pending as f32 + 1.0) }
+            p2c::Candidate {
+                weight: endpoint.weight,
+                load: estimate.read(now) * (pending as f32 + 1.0),
+            }
         })
         .collect()
 }

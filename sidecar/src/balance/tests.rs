@@ -14,6 +14,7 @@ use crate::identity::spiffe::SpiffeId;
 use crate::observe;
 use crate::stack::{Peer, Protocol};
 
+type Asked = Vec<(Arc<str>, HeaderMap)>;
 type Answer = Rc<dyn Fn(&Call) -> Result<Reply, Error>>;
 
 /// Endpoints in whatever state the test says.
@@ -21,7 +22,7 @@ type Answer = Rc<dyn Fn(&Call) -> Result<Reply, Error>>;
 struct Fake {
     states: Rc<RefCell<HashMap<Arc<str>, State>>>,
     changed: Arc<Notify>,
-    asked: Rc<RefCell<Vec<(Arc<str>, HeaderMap)>>>,
+    asked: Rc<RefCell<Asked>>,
     warmed: Rc<Cell<u32>>,
     answers: Rc<RefCell<HashMap<Arc<str>, Answer>>>,
 }
@@ -37,13 +38,21 @@ impl Fake {
     }
 
     fn asked(&self, id: &str) -> usize {
-        self.asked.borrow().iter().filter(|(asked, _)| &**asked == id).count()
+        self.asked
+            .borrow()
+            .iter()
+            .filter(|(asked, _)| &**asked == id)
+            .count()
     }
 }
 
 impl Reach for Fake {
     fn state(&self, endpoint: &Arc<Endpoint>) -> State {
-        self.states.borrow().get(&endpoint.id).copied().unwrap_or(State::Idle)
+        self.states
+            .borrow()
+            .get(&endpoint.id)
+            .copied()
+            .unwrap_or(State::Idle)
     }
 
     fn warm(&self, _: &Arc<Endpoint>) {
@@ -58,7 +67,9 @@ impl Reach for Fake {
     }
 
     async fn exchange(&self, endpoint: &Arc<Endpoint>, call: Call) -> Result<Reply, Error> {
-        self.asked.borrow_mut().push((endpoint.id.clone(), call.headers.clone()));
+        self.asked
+            .borrow_mut()
+            .push((endpoint.id.clone(), call.headers.clone()));
         let answer = self.answers.borrow().get(&endpoint.id).cloned();
         answer.map_or_else(|| Ok(status("0")), |answer| answer(&call))
     }
@@ -66,10 +77,20 @@ impl Reach for Fake {
 
 fn status(code: &'static str) -> Reply {
     let headers = HeaderMap::from_iter([
-        (http::header::CONTENT_TYPE, http::HeaderValue::from_static("application/grpc")),
-        (crate::grpc::status::STATUS, http::HeaderValue::from_static(code)),
+        (
+            http::header::CONTENT_TYPE,
+            http::HeaderValue::from_static("application/grpc"),
+        ),
+        (
+            crate::grpc::status::STATUS,
+            http::HeaderValue::from_static(code),
+        ),
     ]);
-    Reply { status: http::StatusCode::OK, headers, body: observe::empty() }
+    Reply {
+        status: http::StatusCode::OK,
+        headers,
+        body: observe::empty(),
+    }
 }
 
 fn endpoint(id: &str, healthy: bool) -> Arc<Endpoint> {
@@ -93,29 +114,69 @@ struct World {
 }
 
 fn world(targets: &[&[(&str, bool)]]) -> World {
-    let config: crate::config::Config = toml::from_str("service = \"web\"\ninstance = \"web-0\"\n[registry]\naddress = \"http://127.0.0.1:8500\"").unwrap();
+    let config: crate::config::Config = toml::from_str(
+        "service = \"web\"\ninstance = \"web-0\"\n[registry]\naddress = \"http://127.0.0.1:8500\"",
+    )
+    .unwrap();
     let shared = Shared::new(Arc::new(config)).unwrap();
-    let upstream = Arc::new(Upstream::new("s".into(), Contract::default(), Instant::now()));
+    let upstream = Arc::new(Upstream::new(
+        "s".into(),
+        Contract::default(),
+        Instant::now(),
+    ));
     let targets: Vec<_> = targets
         .iter()
         .enumerate()
         .map(|(index, endpoints)| {
             let target = Target::new(&index.to_string(), "s");
-            target.endpoints.store(Some(Arc::new(endpoints.iter().map(|(id, healthy)| endpoint(id, *healthy)).collect())));
+            target.endpoints.store(Some(Arc::new(
+                endpoints
+                    .iter()
+                    .map(|(id, healthy)| endpoint(id, *healthy))
+                    .collect(),
+            )));
             target
         })
         .collect();
-    let leaf = Leaf { name: "s".into(), targets: targets.clone(), escape: Vec::new(), limit: Limit::Default, policy: Policy::default(), modify: Arc::default() };
-    let fake = Fake { states: Rc::default(), changed: Arc::default(), asked: Rc::default(), warmed: Rc::default(), answers: Rc::default() };
-    for endpoint in targets.iter().flat_map(|target| target.endpoints.load_full().unwrap().to_vec()) {
+    let leaf = Leaf {
+        name: "s".into(),
+        targets: targets.clone(),
+        escape: Vec::new(),
+        limit: Limit::Default,
+        policy: Policy::default(),
+        modify: Arc::default(),
+    };
+    let fake = Fake {
+        states: Rc::default(),
+        changed: Arc::default(),
+        asked: Rc::default(),
+        warmed: Rc::default(),
+        answers: Rc::default(),
+    };
+    for endpoint in targets
+        .iter()
+        .flat_map(|target| target.endpoints.load_full().unwrap().to_vec())
+    {
         fake.set(&endpoint.id, State::Ready);
     }
     let balance = Balance::new(&shared, &upstream, &Arc::new(leaf), fake.clone());
-    World { fake, targets, balance }
+    World {
+        fake,
+        targets,
+        balance,
+    }
 }
 
 fn call() -> Call {
-    Call::arrived(Protocol::Grpc, Peer::Application, Method::POST, "/s.S/M".parse().unwrap(), "s".to_owned(), HeaderMap::new(), observe::empty())
+    Call::arrived(
+        Protocol::Grpc,
+        Peer::Application,
+        Method::POST,
+        "/s.S/M".parse().unwrap(),
+        "s".to_owned(),
+        HeaderMap::new(),
+        observe::empty(),
+    )
 }
 
 fn kind(result: Result<Reply, Error>) -> Option<Kind> {
@@ -129,7 +190,14 @@ async fn only_ready_and_healthy_endpoints_are_asked() {
     for _ in 0..20 {
         assert_eq!(kind(world.balance.call(call()).await), None);
     }
-    assert_eq!((world.fake.asked("a"), world.fake.asked("b"), world.fake.asked("c")), (20, 0, 0));
+    assert_eq!(
+        (
+            world.fake.asked("a"),
+            world.fake.asked("b"),
+            world.fake.asked("c")
+        ),
+        (20, 0, 0)
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -137,13 +205,13 @@ async fn the_next_hop_hears_deadline_attempt_and_trace() {
     let world = world(&[&[("a", true)]]);
     let mut call = call();
     call.deadline = Some(Instant::now() + Duration::from_secs(2));
-    call.trace = crate::observe::trace::Context::root(1.0);
+    call.trace = observe::trace::Context::root(1.0);
     let parent = call.trace;
     world.balance.call(call).await.unwrap();
     let headers = world.fake.asked.borrow()[0].1.clone();
     assert_eq!(headers[timeout::HEADER], "2000000u");
     assert_eq!(headers["x-outrigger-attempt"], "1");
-    let seen = crate::observe::trace::Context::extract(&mut headers.clone()).unwrap();
+    let seen = observe::trace::Context::extract(&mut headers.clone()).unwrap();
     assert_eq!(seen.trace_id, parent.trace_id);
     assert_ne!(seen.span_id, parent.span_id);
 }
@@ -158,7 +226,10 @@ async fn a_call_waits_for_an_endpoint_and_goes_as_soon_as_one_is_ready() {
         tokio::time::advance(Duration::from_millis(700)).await;
         fake.set("a", State::Ready);
     });
-    assert_eq!((kind(result), start.elapsed()), (None, Duration::from_millis(700)));
+    assert_eq!(
+        (kind(result), start.elapsed()),
+        (None, Duration::from_millis(700))
+    );
     assert_eq!(world.balance.upstream.waiting.load(Ordering::Relaxed), 0);
 }
 
@@ -167,9 +238,15 @@ async fn nobody_ready_for_three_seconds_fails_fast_from_then_on() {
     let world = world(&[&[("a", true)]]);
     world.fake.set("a", State::Backoff);
     let start = Instant::now();
-    assert_eq!(kind(world.balance.call(call()).await), Some(Kind::NoEndpoint));
+    assert_eq!(
+        kind(world.balance.call(call()).await),
+        Some(Kind::NoEndpoint)
+    );
     assert_eq!(start.elapsed(), FAIL_FAST);
-    assert_eq!(kind(world.balance.call(call()).await), Some(Kind::NoEndpoint));
+    assert_eq!(
+        kind(world.balance.call(call()).await),
+        Some(Kind::NoEndpoint)
+    );
     assert_eq!(start.elapsed(), FAIL_FAST, "at once");
     world.fake.set("a", State::Ready);
     assert_eq!(kind(world.balance.call(call()).await), None);
@@ -182,7 +259,10 @@ async fn a_service_without_healthy_instances_fails_at_once() {
         let world = world(&[endpoints]);
         let start = Instant::now();
         let error = world.balance.call(call()).await.unwrap_err();
-        assert_eq!((error.kind, error.processed, start.elapsed()), (Kind::NoEndpoint, Processed::No, Duration::ZERO));
+        assert_eq!(
+            (error.kind, error.processed, start.elapsed()),
+            (Kind::NoEndpoint, Processed::No, Duration::ZERO)
+        );
     }
 }
 
@@ -190,10 +270,20 @@ async fn a_service_without_healthy_instances_fails_at_once() {
 async fn too_many_waiting_calls_are_refused() {
     let world = world(&[&[("a", true)]]);
     world.fake.set("a", State::Connecting);
-    world.balance.upstream.waiting.store(MAX_WAITING, Ordering::Relaxed);
+    world
+        .balance
+        .upstream
+        .waiting
+        .store(MAX_WAITING, Ordering::Relaxed);
     let error = world.balance.call(call()).await.unwrap_err();
-    assert_eq!((error.kind, error.pushback.is_some()), (Kind::Overloaded, true));
-    assert_eq!(world.balance.upstream.waiting.load(Ordering::Relaxed), MAX_WAITING);
+    assert_eq!(
+        (error.kind, error.pushback.is_some()),
+        (Kind::Overloaded, true)
+    );
+    assert_eq!(
+        world.balance.upstream.waiting.load(Ordering::Relaxed),
+        MAX_WAITING
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -223,30 +313,46 @@ async fn failing_instances_are_left_alone_and_probed_later() {
     assert!(before < 20, "{before} calls to the failing instance");
     let a = world.targets[0].endpoints.load_full().unwrap()[0].clone();
     // Fail it until the breaker opens, whatever the draw.
-    while a.state.breaker.state().mode != crate::breaker::Mode::Open {
-        a.state.breaker.failure(&crate::breaker::Config::default(), world.balance.shared.clock.millis(Instant::now()), 0.0);
+    while a.state.breaker.state().mode != breaker::Mode::Open {
+        a.state.breaker.failure(
+            &breaker::Config::default(),
+            world.balance.shared.clock.millis(Instant::now()),
+            0.0,
+        );
     }
     let before = world.fake.asked("a");
     for _ in 0..50 {
         world.balance.call(call()).await.unwrap();
     }
-    assert_eq!(world.fake.asked("a"), before, "an open breaker gets nothing");
+    assert_eq!(
+        world.fake.asked("a"),
+        before,
+        "an open breaker gets nothing"
+    );
     world.fake.answer("a", |_| Ok(status("0")));
     world.fake.set("b", State::Backoff);
     tokio::time::advance(Duration::from_secs(2)).await;
     world.balance.call(call()).await.unwrap();
-    assert_eq!(a.state.breaker.state().mode, crate::breaker::Mode::Closed);
+    assert_eq!(a.state.breaker.state().mode, breaker::Mode::Closed);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_single_instance_with_an_open_breaker_fails_fast() {
     let world = world(&[&[("a", true)]]);
-    world.fake.answer("a", |_| Err(Error::new(Kind::ConnectionLost, "gone")));
+    world
+        .fake
+        .answer("a", |_| Err(Error::new(Kind::ConnectionLost, "gone")));
     for _ in 0..7 {
-        assert_eq!(kind(world.balance.call(call()).await), Some(Kind::ConnectionLost));
+        assert_eq!(
+            kind(world.balance.call(call()).await),
+            Some(Kind::ConnectionLost)
+        );
     }
     let error = world.balance.call(call()).await.unwrap_err();
-    assert_eq!((error.kind, error.pushback.is_some()), (Kind::BreakerOpen, true));
+    assert_eq!(
+        (error.kind, error.pushback.is_some()),
+        (Kind::BreakerOpen, true)
+    );
     assert_eq!(world.fake.asked("a"), 7);
 }
 
@@ -254,10 +360,15 @@ async fn a_single_instance_with_an_open_breaker_fails_fast() {
 async fn half_of_the_instances_always_stay_in_the_set() {
     let world = world(&[&[("a", true), ("b", true)]]);
     for id in ["a", "b"] {
-        world.fake.answer(id, |_| Err(Error::new(Kind::ConnectionLost, "gone")));
+        world
+            .fake
+            .answer(id, |_| Err(Error::new(Kind::ConnectionLost, "gone")));
     }
     for _ in 0..40 {
-        assert_eq!(kind(world.balance.call(call()).await), Some(Kind::ConnectionLost));
+        assert_eq!(
+            kind(world.balance.call(call()).await),
+            Some(Kind::ConnectionLost)
+        );
     }
 }
 
@@ -269,8 +380,15 @@ async fn what_never_left_costs_the_endpoint_nothing() {
     let facts = sent.facts.clone();
     assert!(world.balance.call(sent).await.unwrap_err().unsent);
     let a = world.targets[0].endpoints.load_full().unwrap()[0].clone();
-    assert_eq!((a.state.pending.load(Ordering::Relaxed), facts.attempts.get(), facts.tried.borrow().len()), (0, 0, 0));
-    assert_eq!(a.state.breaker.state(), crate::breaker::State::default());
+    assert_eq!(
+        (
+            a.state.pending.load(Ordering::Relaxed),
+            facts.attempts.get(),
+            facts.tried.borrow().len()
+        ),
+        (0, 0, 0)
+    );
+    assert_eq!(a.state.breaker.state(), breaker::State::default());
 }
 
 #[tokio::test(start_paused = true)]
@@ -278,7 +396,10 @@ async fn an_instance_that_is_leaving_gets_no_new_calls_for_a_while() {
     let world = world(&[&[("a", true), ("b", true)]]);
     world.fake.answer("a", |_| {
         let mut reply = status("14");
-        reply.headers.insert("x-outrigger-reason", http::HeaderValue::from_static("draining"));
+        reply.headers.insert(
+            "x-outrigger-reason",
+            http::HeaderValue::from_static("draining"),
+        );
         Ok(reply)
     });
     for _ in 0..100 {
@@ -311,7 +432,9 @@ async fn open_attempts_are_counted_until_they_end() {
     world.fake.answer("a", |_| {
         let mut reply = status("0");
         reply.headers.remove(crate::grpc::status::STATUS);
-        reply.body = Box::pin(http_body_util::StreamBody::new(futures::stream::pending::<Result<http_body::Frame<crate::stack::Data>, Error>>()));
+        reply.body = Box::pin(http_body_util::StreamBody::new(futures::stream::pending::<
+            Result<http_body::Frame<crate::stack::Data>, Error>,
+        >()));
         Ok(reply)
     });
     let a = world.targets[0].endpoints.load_full().unwrap()[0].clone();

@@ -12,7 +12,9 @@ const CONFIG: Config = Config {
 };
 
 fn fail(breaker: &Breaker, times: usize, now: u64) -> Option<Mode> {
-    (0..times).filter_map(|_| breaker.failure(&CONFIG, now, 0.0)).last()
+    (0..times)
+        .filter_map(|_| breaker.failure(&CONFIG, now, 0.0))
+        .last()
 }
 
 #[test]
@@ -31,7 +33,11 @@ fn a_low_share_of_successes_opens_it() {
     let breaker = Breaker::default();
     let mut opened = None;
     for call in 0..30 {
-        let changed = if call % 3 == 0 { breaker.failure(&CONFIG, 100, 0.0) } else { breaker.success(&CONFIG, 100) };
+        let changed = if call % 3 == 0 {
+            breaker.failure(&CONFIG, 100, 0.0)
+        } else {
+            breaker.success(&CONFIG, 100)
+        };
         opened = opened.or(changed.map(|mode| (call, mode)));
     }
     assert_eq!(opened, Some((21, Mode::Open)));
@@ -56,9 +62,17 @@ fn a_failed_probe_doubles_the_open_time_up_to_a_minute() {
     fail(&breaker, 7, 0);
     let mut now = 0;
     for seconds in [1, 2, 4, 8, 16, 32, 60, 60] {
-        assert_eq!(breaker.permit(&CONFIG, now + seconds * 1_000 - 1, 0.0), Permit::No, "{seconds}");
+        assert_eq!(
+            breaker.permit(&CONFIG, now + seconds * 1_000 - 1, 0.0),
+            Permit::No,
+            "{seconds}"
+        );
         now += seconds * 1_000;
-        assert_eq!(breaker.permit(&CONFIG, now, 0.0), Permit::Probe, "{seconds}");
+        assert_eq!(
+            breaker.permit(&CONFIG, now, 0.0),
+            Permit::Probe,
+            "{seconds}"
+        );
         assert_eq!(breaker.failure(&CONFIG, now, 0.0), Some(Mode::Open));
     }
 }
@@ -100,7 +114,11 @@ fn a_minute_closed_is_forgiveness() {
     breaker.permit(&CONFIG, 3_000, 0.0);
     breaker.success(&CONFIG, 3_000);
     fail(&breaker, 7, 4_000);
-    assert_eq!(breaker.state().open_until(), Some(8_000), "third opening within a minute");
+    assert_eq!(
+        breaker.state().open_until(),
+        Some(8_000),
+        "third opening within a minute"
+    );
     breaker.permit(&CONFIG, 8_000, 0.0);
     breaker.success(&CONFIG, 8_000);
     fail(&breaker, 7, 68_000);
@@ -110,8 +128,14 @@ fn a_minute_closed_is_forgiveness() {
 #[test]
 fn every_state_survives_its_word() {
     for mode in [Mode::Closed, Mode::Open, Mode::HalfOpen] {
-        for (failures, level, instant) in [(0, 0, 0), (7, 3, 123_456_789), (255, 15, (1 << 50) - 1)] {
-            let state = State { mode, failures, level, instant };
+        for (failures, level, instant) in [(0, 0, 0), (7, 3, 123_456_789), (255, 15, (1 << 50) - 1)]
+        {
+            let state = State {
+                mode,
+                failures,
+                level,
+                instant,
+            };
             assert_eq!(State::unpack(state.pack()), state);
         }
     }
@@ -130,7 +154,12 @@ fn two_threads_never_both_probe() {
                 std::thread::spawn(move || breaker.permit(&CONFIG, at, 0.0))
             })
             .collect();
-        let probes = asked.into_iter().filter(|_| true).map(|thread| thread.join().unwrap()).filter(|permit| *permit == Permit::Probe).count();
+        let probes = asked
+            .into_iter()
+            .filter(|_| true)
+            .map(|thread| thread.join().unwrap())
+            .filter(|permit| *permit == Permit::Probe)
+            .count();
         assert_eq!(probes, 1);
         breaker.success(&CONFIG, at);
     }

@@ -16,8 +16,16 @@ impl Window {
         let epoch = now / BUCKET_MILLIS + 1;
         let slot = &self.0[(epoch % BUCKETS as u64) as usize];
         let _ = slot.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |word| {
-            let (good, bad) = if word >> (2 * COUNT_BITS) == epoch & u64::from(u32::MAX) { counts(word) } else { (0, 0) };
-            let (good, bad) = if success { ((good + 1).min(COUNT_MAX), bad) } else { (good, (bad + 1).min(COUNT_MAX)) };
+            let (good, bad) = if word >> (2 * COUNT_BITS) == epoch & u64::from(u32::MAX) {
+                counts(word)
+            } else {
+                (0, 0)
+            };
+            let (good, bad) = if success {
+                ((good + 1).min(COUNT_MAX), bad)
+            } else {
+                (good, (bad + 1).min(COUNT_MAX))
+            };
             Some((epoch & u64::from(u32::MAX)) << (2 * COUNT_BITS) | good << COUNT_BITS | bad)
         });
     }
@@ -32,7 +40,9 @@ impl Window {
             .map(|slot| slot.load(Ordering::Relaxed))
             .filter(|word| epoch.wrapping_sub(word >> (2 * COUNT_BITS)) < BUCKETS as u64)
             .map(counts)
-            .fold((0, 0), |(good, bad), (more_good, more_bad)| (good + more_good, bad + more_bad));
+            .fold((0, 0), |(good, bad), (more_good, more_bad)| {
+                (good + more_good, bad + more_bad)
+            });
         let total = good + bad;
         total >= u64::from(min_calls) && (good as f32) < below * total as f32
     }

@@ -18,8 +18,13 @@ pub const GATEWAY: &str = "gateway";
 pub const MAX_HOPS: u32 = 8;
 
 /// What an application may send along.
-const FROM_APPLICATION: [&str; 5] =
-    ["x-outrigger-hops", "x-outrigger-arm", "x-outrigger-criticality", "x-outrigger-hash-key", "x-outrigger-debug"];
+const FROM_APPLICATION: [&str; 5] = [
+    "x-outrigger-hops",
+    "x-outrigger-arm",
+    "x-outrigger-criticality",
+    "x-outrigger-hash-key",
+    "x-outrigger-debug",
+];
 
 /// What another sidecar may send along.
 const FROM_PEER: [&str; 7] = [
@@ -42,28 +47,42 @@ pub enum Hops {
 /// From our application: keeps what it may say; the gateway may also say who the end user is.
 pub fn from_application(headers: &mut HeaderMap, service: &str) {
     let may_name_principal = service == GATEWAY;
-    keep(headers, |name| FROM_APPLICATION.contains(&name) || (may_name_principal && name == PRINCIPAL.as_str()));
+    keep(headers, |name| {
+        FROM_APPLICATION.contains(&name) || (may_name_principal && name == PRINCIPAL.as_str())
+    });
 }
 
 /// From a mesh peer: keeps what its sidecar may say, and states who it is. A principal is believed from the gateway only.
 pub fn from_peer(headers: &mut HeaderMap, identity: &str, service: &str) {
     let is_gateway = service == GATEWAY;
-    keep(headers, |name| FROM_PEER.contains(&name) || (is_gateway && name == PRINCIPAL.as_str()));
-    headers.insert(PEER, HeaderValue::try_from(identity).expect("a SPIFFE id is printable ASCII"));
+    keep(headers, |name| {
+        FROM_PEER.contains(&name) || (is_gateway && name == PRINCIPAL.as_str())
+    });
+    headers.insert(
+        PEER,
+        HeaderValue::try_from(identity).expect("a SPIFFE id is printable ASCII"),
+    );
 }
 
 /// From the internet: nothing of ours passes, under no spelling.
 pub fn from_public(headers: &mut HeaderMap, client: std::net::SocketAddr) {
     keep(headers, |_| false);
     headers.remove(PREVIOUS_ATTEMPTS);
-    headers.insert(CLIENT_ADDR, HeaderValue::try_from(client.to_string()).expect("an address is printable ASCII"));
+    headers.insert(
+        CLIENT_ADDR,
+        HeaderValue::try_from(client.to_string()).expect("an address is printable ASCII"),
+    );
 }
 
 /// Counts this hop.
 pub fn add_hop(headers: &mut HeaderMap) -> Result<(), Hops> {
     let so_far = match headers.get(HOPS) {
         None => 0,
-        Some(value) => value.to_str().ok().and_then(|text| text.parse::<u32>().ok()).ok_or(Hops::Malformed)?,
+        Some(value) => value
+            .to_str()
+            .ok()
+            .and_then(|text| text.parse::<u32>().ok())
+            .ok_or(Hops::Malformed)?,
     };
     if so_far >= MAX_HOPS {
         return Err(Hops::TooMany);
@@ -76,9 +95,17 @@ pub fn add_hop(headers: &mut HeaderMap) -> Result<(), Hops> {
 fn keep(headers: &mut HeaderMap, allowed: impl Fn(&str) -> bool) {
     let ours = |name: &HeaderName| {
         let name = name.as_str();
-        name.len() >= 12 && name.bytes().zip(*b"x-outrigger-").all(|(have, want)| have == want || (want == b'-' && have == b'_'))
+        name.len() >= 12
+            && name
+                .bytes()
+                .zip(*b"x-outrigger-")
+                .all(|(have, want)| have == want || (want == b'-' && have == b'_'))
     };
-    let refused: Vec<HeaderName> = headers.keys().filter(|name| ours(name) && !allowed(name.as_str())).cloned().collect();
+    let refused: Vec<HeaderName> = headers
+        .keys()
+        .filter(|name| ours(name) && !allowed(name.as_str()))
+        .cloned()
+        .collect();
     for name in refused {
         headers.remove(name);
     }
@@ -108,7 +135,9 @@ mod tests {
     ];
 
     fn all() -> HeaderMap {
-        ALL.iter().map(|name| (HeaderName::from_static(name), HeaderValue::from_static("1"))).collect()
+        ALL.iter()
+            .map(|name| (HeaderName::from_static(name), HeaderValue::from_static("1")))
+            .collect()
     }
 
     fn names(headers: &HeaderMap) -> Vec<&str> {
@@ -119,13 +148,23 @@ mod tests {
 
     #[test]
     fn an_application_says_little() {
-        let common = ["authorization", "x-outrigger-arm", "x-outrigger-criticality", "x-outrigger-debug", "x-outrigger-hash-key", "x-outrigger-hops"];
+        let common = [
+            "authorization",
+            "x-outrigger-arm",
+            "x-outrigger-criticality",
+            "x-outrigger-debug",
+            "x-outrigger-hash-key",
+            "x-outrigger-hops",
+        ];
         let mut headers = all();
         from_application(&mut headers, "orders");
         assert_eq!(names(&headers), common);
         let mut headers = all();
         from_application(&mut headers, "gateway");
-        assert_eq!(names(&headers), [&common[..], &["x-outrigger-principal"]].concat());
+        assert_eq!(
+            names(&headers),
+            [&common[..], &["x-outrigger-principal"]].concat()
+        );
     }
 
     #[test]
@@ -149,7 +188,10 @@ mod tests {
         assert_eq!(headers.get_all(PEER).iter().collect::<Vec<_>>(), [id]);
         let mut headers = all();
         from_peer(&mut headers, id, "gateway");
-        assert_eq!(names(&headers), [&common[..], &["x-outrigger-principal"]].concat());
+        assert_eq!(
+            names(&headers),
+            [&common[..], &["x-outrigger-principal"]].concat()
+        );
     }
 
     #[test]
@@ -157,19 +199,34 @@ mod tests {
         let mut headers = all();
         headers.insert(PREVIOUS_ATTEMPTS, HeaderValue::from_static("3"));
         from_public(&mut headers, "192.0.2.1:5".parse().unwrap());
-        assert_eq!(names(&headers), ["authorization", "x-outrigger-client-addr"]);
+        assert_eq!(
+            names(&headers),
+            ["authorization", "x-outrigger-client-addr"]
+        );
         assert_eq!(headers[CLIENT_ADDR], "192.0.2.1:5");
     }
 
     #[test]
     fn the_ninth_hop_is_a_loop() {
-        for (said, expected) in [(None, Ok("1")), (Some("1"), Ok("2")), (Some("7"), Ok("8")), (Some("8"), Err(Hops::TooMany)), (Some("4000000000"), Err(Hops::TooMany)), (Some("x"), Err(Hops::Malformed)), (Some("-1"), Err(Hops::Malformed))] {
+        for (said, expected) in [
+            (None, Ok("1")),
+            (Some("1"), Ok("2")),
+            (Some("7"), Ok("8")),
+            (Some("8"), Err(Hops::TooMany)),
+            (Some("4000000000"), Err(Hops::TooMany)),
+            (Some("x"), Err(Hops::Malformed)),
+            (Some("-1"), Err(Hops::Malformed)),
+        ] {
             let mut headers = HeaderMap::new();
             if let Some(said) = said {
                 headers.insert(HOPS, HeaderValue::from_static(said));
             }
             let result = add_hop(&mut headers);
-            assert_eq!(result.map(|()| headers[HOPS].to_str().unwrap()), expected, "{said:?}");
+            assert_eq!(
+                result.map(|()| headers[HOPS].to_str().unwrap()),
+                expected,
+                "{said:?}"
+            );
         }
     }
 }

@@ -6,7 +6,9 @@ pub fn method(path_and_query: &str) -> Option<&str> {
     let (service, method) = rest.split_once('/')?;
     let word = |text: &str, dots: bool| {
         !text.is_empty()
-            && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || (dots && byte == b'.'))
+            && text
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || (dots && byte == b'.'))
             && !text.starts_with('.')
             && !text.ends_with('.')
             && !text.contains("..")
@@ -20,12 +22,17 @@ mod tests {
 
     #[test]
     fn only_the_exact_shape_names_a_method() {
-        for path in ["/shop.orders.v1.OrderService/PlaceOrder", "/Service/Method", "/a_b.C9/d_E"] {
+        for path in [
+            "/shop.orders.v1.OrderService/PlaceOrder",
+            "/Service/Method",
+            "/a_b.C9/d_E",
+        ] {
             assert_eq!(method(path), path.strip_prefix('/'), "{path}");
         }
         for path in [
-            "", "/", "//", "/a", "/a/", "a/b", "/a/b/", "/a/b/c", "//a/b", "/a//b", "/a/b?x=1", "/a/b#f", "/a%2Fb/c", "/a/b%20", "/a/../b", "/./a", "/a/.", "/a.b/c.d", "/.a/b", "/a./b",
-            "/a..b/c", "/a b/c", "/ä/b", "*",
+            "", "/", "//", "/a", "/a/", "a/b", "/a/b/", "/a/b/c", "//a/b", "/a//b", "/a/b?x=1",
+            "/a/b#f", "/a%2Fb/c", "/a/b%20", "/a/../b", "/./a", "/a/.", "/a.b/c.d", "/.a/b",
+            "/a./b", "/a..b/c", "/a b/c", "/ä/b", "*",
         ] {
             assert_eq!(method(path), None, "{path}");
         }

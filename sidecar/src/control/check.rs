@@ -22,12 +22,12 @@ const EVERY: Duration = Duration::from_secs(1);
 const REPEAT: Duration = Duration::from_secs(3);
 
 #[derive(Debug)]
-pub struct Checks {
-    pub client: Client,
-    pub shared: Arc<Shared>,
-    pub registration: Arc<Registration>,
+pub(super) struct Checks {
+    pub(super) client: Client,
+    pub(super) shared: Arc<Shared>,
+    pub(super) registration: Arc<Registration>,
     /// `None` without an application: we are as healthy as we are alive.
-    pub probe: Option<Probe>,
+    pub(super) probe: Option<Probe>,
 }
 
 /// What the registry was last told.
@@ -40,7 +40,7 @@ struct Told {
 }
 
 impl Checks {
-    pub async fn run(mut self, halt: CancellationToken) {
+    pub(super) async fn run(mut self, halt: CancellationToken) {
         let mut ticks = interval(EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut told = Told::default();
@@ -77,8 +77,16 @@ impl Checks {
                 if told.failing {
                     tracing::info!("the registry answers again");
                 }
-                *told = Told { registered: true, status: Some(status), at: Some(Instant::now()), failing: false };
-                self.shared.ready.registered.store(status == Status::Passing, Ordering::Release);
+                *told = Told {
+                    registered: true,
+                    status: Some(status),
+                    at: Some(Instant::now()),
+                    failing: false,
+                };
+                self.shared
+                    .ready
+                    .registered
+                    .store(status == Status::Passing, Ordering::Release);
             }
             Err(error) => {
                 // A registry that does not know the check has lost us; anything else may pass.
@@ -97,14 +105,24 @@ impl Checks {
 
     async fn try_tell(&self, told: &Told, status: Status, output: &str) -> Result<(), Error> {
         if !told.registered {
-            self.client.register_service(&self.registration.application).await?;
+            self.client
+                .register_service(&self.registration.application)
+                .await?;
             if let Some(proxy) = &self.registration.proxy {
                 self.client.register_service(proxy).await?;
             }
         }
-        self.client.check_update(&self.registration.application_check, status, output).await?;
+        self.client
+            .check_update(&self.registration.application_check, status, output)
+            .await?;
         if self.registration.proxy.is_some() {
-            self.client.check_update(&self.registration.proxy_check, Status::Passing, "the sidecar is alive").await?;
+            self.client
+                .check_update(
+                    &self.registration.proxy_check,
+                    Status::Passing,
+                    "the sidecar is alive",
+                )
+                .await?;
         }
         Ok(())
     }

@@ -16,7 +16,7 @@ const MAX_WEIGHT: i64 = 128;
 /// What is known of an endpoint (breaker, estimate, open attempts), kept by registry id while anybody uses it: it survives churn, and
 /// two targets that hold the same instance see the same.
 #[derive(Debug, Default)]
-pub struct States(Mutex<HashMap<Arc<str>, Weak<State>>>);
+pub(super) struct States(Mutex<HashMap<Arc<str>, Weak<State>>>);
 
 impl States {
     fn of(&self, id: &Arc<str>) -> Arc<State> {
@@ -32,8 +32,18 @@ impl States {
 }
 
 /// The endpoints of one target. Instances without an address of their own or of their node are left out.
-pub fn build(entries: &[ServiceEntry], target: &chain::Target, trust_domain: &str, states: &States) -> Vec<Arc<Endpoint>> {
-    let uri = format!("spiffe://{trust_domain}/ns/{}/dc/{}/svc/{}", or_default(&target.namespace), target.datacenter, target.service);
+pub(super) fn build(
+    entries: &[ServiceEntry],
+    target: &chain::Target,
+    trust_domain: &str,
+    states: &States,
+) -> Vec<Arc<Endpoint>> {
+    let uri = format!(
+        "spiffe://{trust_domain}/ns/{}/dc/{}/svc/{}",
+        or_default(&target.namespace),
+        target.datacenter,
+        target.service
+    );
     let identity = match SpiffeId::parse(&uri) {
         Ok(identity) => Arc::new(identity),
         Err(error) => {
@@ -41,9 +51,13 @@ pub fn build(entries: &[ServiceEntry], target: &chain::Target, trust_domain: &st
             return Vec::new();
         }
     };
-    let (service, sni): (Arc<str>, Arc<str>) = (target.service.as_str().into(), target.sni.as_str().into());
+    let (service, sni): (Arc<str>, Arc<str>) =
+        (target.service.as_str().into(), target.sni.as_str().into());
     let endpoint = |entry: &ServiceEntry| {
-        let address = SocketAddr::new(entry.dial_address().parse::<IpAddr>().ok()?, entry.service.dial_port());
+        let address = SocketAddr::new(
+            entry.dial_address().parse::<IpAddr>().ok()?,
+            entry.service.dial_port(),
+        );
         if address.port() == 0 {
             return None;
         }
@@ -58,7 +72,11 @@ pub fn build(entries: &[ServiceEntry], target: &chain::Target, trust_domain: &st
             sni: sni.clone(),
             weight,
             healthy,
-            version: entry.service.meta.get("version").map(|version| version.as_str().into()),
+            version: entry
+                .service
+                .meta
+                .get("version")
+                .map(|version| version.as_str().into()),
         }))
     };
     entries.iter().filter_map(endpoint).collect()
@@ -73,17 +91,24 @@ fn health(entry: &ServiceEntry, only_passing: bool) -> (bool, u32) {
         Status::Critical => 0,
     };
     let healthy = weight >= 1 && (status == Status::Passing || !only_passing);
-    (healthy, u32::try_from(weight.clamp(1, MAX_WEIGHT)).unwrap_or(1))
+    (
+        healthy,
+        u32::try_from(weight.clamp(1, MAX_WEIGHT)).unwrap_or(1),
+    )
 }
 
 /// Whether an answer may replace the last one at once: one that takes everybody away must be confirmed first.
-pub fn may_replace(known: Option<&[Arc<Endpoint>]>, new: &[Arc<Endpoint>]) -> bool {
+pub(super) fn may_replace(known: Option<&[Arc<Endpoint>]>, new: &[Arc<Endpoint>]) -> bool {
     let anybody = |endpoints: &[Arc<Endpoint>]| endpoints.iter().any(|endpoint| endpoint.healthy);
     anybody(new) || !known.is_some_and(anybody)
 }
 
 fn or_default(namespace: &str) -> &str {
-    if namespace.is_empty() { "default" } else { namespace }
+    if namespace.is_empty() {
+        "default"
+    } else {
+        namespace
+    }
 }
 
 #[cfg(test)]
@@ -93,13 +118,35 @@ mod tests {
     use outrigger_consul::service::{Service, Weights};
 
     fn entry(id: &str, status: Status, weights: (i64, i64)) -> ServiceEntry {
-        let service = Service { id: id.to_owned(), port: 21000, address: "127.0.0.1".to_owned(), weights: Weights { passing: weights.0, warning: weights.1 }, ..Service::default() };
-        let check = HealthCheck { status, ..HealthCheck::default() };
-        ServiceEntry { service, checks: vec![check], ..ServiceEntry::default() }
+        let service = Service {
+            id: id.to_owned(),
+            port: 21000,
+            address: "127.0.0.1".to_owned(),
+            weights: Weights {
+                passing: weights.0,
+                warning: weights.1,
+            },
+            ..Service::default()
+        };
+        let check = HealthCheck {
+            status,
+            ..HealthCheck::default()
+        };
+        ServiceEntry {
+            service,
+            checks: vec![check],
+            ..ServiceEntry::default()
+        }
     }
 
     fn target() -> chain::Target {
-        chain::Target { service: "web".to_owned(), namespace: "default".to_owned(), datacenter: "dc1".to_owned(), sni: "web.default.dc1.internal.x.consul".to_owned(), ..chain::Target::default() }
+        chain::Target {
+            service: "web".to_owned(),
+            namespace: "default".to_owned(),
+            datacenter: "dc1".to_owned(),
+            sni: "web.default.dc1.internal.x.consul".to_owned(),
+            ..chain::Target::default()
+        }
     }
 
     #[test]
@@ -113,25 +160,62 @@ mod tests {
             (Status::Warning, (10, 3), true, (false, 3)),
             (Status::Critical, (10, 3), false, (false, 1)),
         ] {
-            assert_eq!(health(&entry("a", status, weights), only_passing), expected, "{status:?} {weights:?}");
+            assert_eq!(
+                health(&entry("a", status, weights), only_passing),
+                expected,
+                "{status:?} {weights:?}"
+            );
         }
     }
 
     #[test]
     fn what_is_known_survives_churn() {
         let states = States::default();
-        let first = build(&[entry("a", Status::Passing, (1, 1)), entry("b", Status::Passing, (1, 1))], &target(), "x.consul", &states);
-        let second = build(&[entry("b", Status::Critical, (1, 1))], &target(), "x.consul", &states);
+        let first = build(
+            &[
+                entry("a", Status::Passing, (1, 1)),
+                entry("b", Status::Passing, (1, 1)),
+            ],
+            &target(),
+            "x.consul",
+            &states,
+        );
+        let second = build(
+            &[entry("b", Status::Critical, (1, 1))],
+            &target(),
+            "x.consul",
+            &states,
+        );
         assert!(Arc::ptr_eq(&first[1].state, &second[0].state));
-        assert_eq!(second[0].identity.as_str(), "spiffe://x.consul/ns/default/dc/dc1/svc/web");
+        assert_eq!(
+            second[0].identity.as_str(),
+            "spiffe://x.consul/ns/default/dc/dc1/svc/web"
+        );
     }
 
     #[test]
     fn an_answer_that_takes_everybody_away_waits() {
         let states = States::default();
-        let healthy = build(&[entry("a", Status::Passing, (1, 1))], &target(), "x.consul", &states);
-        let critical = build(&[entry("a", Status::Critical, (1, 1))], &target(), "x.consul", &states);
-        for (known, new, expected) in [(None, &critical[..], true), (Some(&healthy[..]), &critical[..], false), (Some(&healthy), &[], false), (Some(&critical), &[], true), (Some(&critical), &healthy, true), (Some(&healthy), &healthy, true)] {
+        let healthy = build(
+            &[entry("a", Status::Passing, (1, 1))],
+            &target(),
+            "x.consul",
+            &states,
+        );
+        let critical = build(
+            &[entry("a", Status::Critical, (1, 1))],
+            &target(),
+            "x.consul",
+            &states,
+        );
+        for (known, new, expected) in [
+            (None, &critical[..], true),
+            (Some(&healthy[..]), &critical[..], false),
+            (Some(&healthy), &[], false),
+            (Some(&critical), &[], true),
+            (Some(&critical), &healthy, true),
+            (Some(&healthy), &healthy, true),
+        ] {
             assert_eq!(may_replace(known, new), expected);
         }
     }

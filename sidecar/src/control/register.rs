@@ -13,16 +13,16 @@ const TTL: GoDuration = GoDuration::from_secs(10);
 
 /// Both registrations and the ids of the checks to feed.
 #[derive(Debug)]
-pub struct Registration {
-    pub application: ServiceRegistration,
-    pub application_check: String,
+pub(super) struct Registration {
+    pub(super) application: ServiceRegistration,
+    pub(super) application_check: String,
     /// `None` without an inbound listener: nobody can call us.
-    pub proxy: Option<ServiceRegistration>,
-    pub proxy_check: String,
+    pub(super) proxy: Option<ServiceRegistration>,
+    pub(super) proxy_check: String,
 }
 
 impl Registration {
-    pub fn new(config: &Config, addresses: &Addresses) -> Self {
+    pub(super) fn new(config: &Config, addresses: &Addresses) -> Self {
         let proxy_id = format!("{}-sidecar-proxy", config.instance);
         let application_check = format!("service:{}", config.instance);
         let proxy_check = format!("service:{proxy_id}:ttl");
@@ -30,10 +30,17 @@ impl Registration {
             id: config.instance.clone(),
             name: config.service.clone(),
             meta: [("version".to_owned(), config.version.clone())].into(),
-            checks: vec![ttl(&application_check, "Application answers its sidecar's probe")],
+            checks: vec![ttl(
+                &application_check,
+                "Application answers its sidecar's probe",
+            )],
             ..ServiceRegistration::default()
         };
-        match config.application.as_ref().map(|application| &application.address) {
+        match config
+            .application
+            .as_ref()
+            .map(|application| &application.address)
+        {
             Some(Address::Tcp(address)) => {
                 application.address = address.ip().to_string();
                 application.port = address.port();
@@ -50,20 +57,35 @@ impl Registration {
             // Subset filters look at the proxy, not at the application.
             meta: application.meta.clone(),
             tags: application.tags.clone(),
-            checks: vec![ttl(&proxy_check, "Sidecar is alive"), alias(&proxy_id, &config.instance)],
+            checks: vec![
+                ttl(&proxy_check, "Sidecar is alive"),
+                alias(&proxy_id, &config.instance),
+            ],
             proxy: Some(proxy_config(config, addresses, &application)),
             ..ServiceRegistration::default()
         });
-        Self { application, application_check, proxy, proxy_check }
+        Self {
+            application,
+            application_check,
+            proxy,
+            proxy_check,
+        }
     }
 
     /// Service ids in the order of leaving: proxy, then application.
-    pub fn ids(&self) -> impl Iterator<Item = &str> {
-        self.proxy.iter().map(|proxy| proxy.id.as_str()).chain([self.application.id.as_str()])
+    pub(super) fn ids(&self) -> impl Iterator<Item = &str> {
+        self.proxy
+            .iter()
+            .map(|proxy| proxy.id.as_str())
+            .chain([self.application.id.as_str()])
     }
 }
 
-fn proxy_config(config: &Config, addresses: &Addresses, application: &ServiceRegistration) -> ProxyConfig {
+fn proxy_config(
+    config: &Config,
+    addresses: &Addresses,
+    application: &ServiceRegistration,
+) -> ProxyConfig {
     let upstreams = addresses.upstreams.iter().map(|(name, bind)| Upstream {
         destination_name: name.clone(),
         local_bind_address: bind.ip().to_string(),
@@ -83,7 +105,11 @@ fn proxy_config(config: &Config, addresses: &Addresses, application: &ServiceReg
 }
 
 fn protocol(config: &Config) -> Opaque {
-    let name = match config.application.as_ref().map(|application| application.protocol) {
+    let name = match config
+        .application
+        .as_ref()
+        .map(|application| application.protocol)
+    {
         Some(AppProtocol::Grpc) | None => "grpc",
         Some(AppProtocol::Http2) => "http2",
         Some(AppProtocol::Http) => "http",
@@ -95,11 +121,21 @@ fn protocol(config: &Config) -> Opaque {
 }
 
 fn ttl(id: &str, name: &str) -> CheckDefinition {
-    CheckDefinition { check_id: id.to_owned(), name: name.to_owned(), ttl: TTL, ..CheckDefinition::default() }
+    CheckDefinition {
+        check_id: id.to_owned(),
+        name: name.to_owned(),
+        ttl: TTL,
+        ..CheckDefinition::default()
+    }
 }
 
 fn alias(proxy: &str, application: &str) -> CheckDefinition {
-    CheckDefinition { check_id: format!("service:{proxy}:alias"), name: "Application is healthy".to_owned(), alias_service: application.to_owned(), ..CheckDefinition::default() }
+    CheckDefinition {
+        check_id: format!("service:{proxy}:alias"),
+        name: "Application is healthy".to_owned(),
+        alias_service: application.to_owned(),
+        ..CheckDefinition::default()
+    }
 }
 
 #[cfg(test)]
@@ -122,23 +158,50 @@ mod tests {
 
     #[test]
     fn the_proxy_copies_the_applications_meta_and_brings_two_checks() {
-        let config = config("[application]\naddress = \"unix:/run/app.sock\"\nprotocol = \"grpc\"\n");
+        let config =
+            config("[application]\naddress = \"unix:/run/app.sock\"\nprotocol = \"grpc\"\n");
         let registration = Registration::new(&config, &addresses(Some("127.0.0.1:21000")));
         let proxy = registration.proxy.as_ref().unwrap();
-        assert_eq!((proxy.id.as_str(), proxy.name.as_str(), proxy.kind.as_str(), proxy.port), ("orders-v2-0-sidecar-proxy", "orders-sidecar-proxy", "connect-proxy", 21000));
+        assert_eq!(
+            (
+                proxy.id.as_str(),
+                proxy.name.as_str(),
+                proxy.kind.as_str(),
+                proxy.port
+            ),
+            (
+                "orders-v2-0-sidecar-proxy",
+                "orders-sidecar-proxy",
+                "connect-proxy",
+                21000
+            )
+        );
         assert_eq!(proxy.meta, registration.application.meta);
         assert_eq!(proxy.meta["version"], "v2");
-        let checks: Vec<_> = proxy.checks.iter().map(|check| (check.ttl.is_zero(), check.alias_service.as_str())).collect();
+        let checks: Vec<_> = proxy
+            .checks
+            .iter()
+            .map(|check| (check.ttl.is_zero(), check.alias_service.as_str()))
+            .collect();
         assert_eq!(checks, [(false, ""), (true, "orders-v2-0")]);
         let upstreams = &proxy.proxy.as_ref().unwrap().upstreams;
         assert_eq!((upstreams.len(), upstreams[0].local_bind_port), (1, 15201));
-        assert_eq!(registration.ids().collect::<Vec<_>>(), ["orders-v2-0-sidecar-proxy", "orders-v2-0"]);
+        assert_eq!(
+            registration.ids().collect::<Vec<_>>(),
+            ["orders-v2-0-sidecar-proxy", "orders-v2-0"]
+        );
     }
 
     #[test]
     fn without_an_application_only_the_service_itself_is_registered() {
         let registration = Registration::new(&config(""), &addresses(None));
         assert!(registration.proxy.is_none());
-        assert_eq!((registration.application.port, registration.application.checks.len()), (0, 1));
+        assert_eq!(
+            (
+                registration.application.port,
+                registration.application.checks.len()
+            ),
+            (0, 1)
+        );
     }
 }

@@ -72,7 +72,11 @@ mod tests {
             for piece in bytes.chunks(step) {
                 counter.see(piece);
             }
-            assert_eq!((counter.messages, counter.bytes, counter.is_whole()), (5, bytes.len() as u64, true), "cut every {step}");
+            assert_eq!(
+                (counter.messages, counter.bytes, counter.is_whole()),
+                (5, bytes.len() as u64, true),
+                "cut every {step}"
+            );
         }
     }
 

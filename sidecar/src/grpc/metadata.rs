@@ -23,19 +23,29 @@ pub fn pushback(headers: &HeaderMap) -> Option<Pushback> {
     let text = headers.get(PUSHBACK)?.as_bytes();
     let leading_zero = text.len() > 1 && text[0] == b'0';
     let digits = !text.is_empty() && text.iter().all(u8::is_ascii_digit);
-    let millis = std::str::from_utf8(text).ok().and_then(|text| text.parse::<i32>().ok());
+    let millis = std::str::from_utf8(text)
+        .ok()
+        .and_then(|text| text.parse::<i32>().ok());
     let wait = match millis.and_then(|millis| u64::try_from(millis).ok()) {
         Some(millis) if digits && !leading_zero => Duration::from_millis(millis),
         _ => return Some(Pushback::Never),
     };
-    Some(if wait > LONGEST { Pushback::Never } else { Pushback::After(wait) })
+    Some(if wait > LONGEST {
+        Pushback::Never
+    } else {
+        Pushback::After(wait)
+    })
 }
 
 /// Reads `Retry-After` in seconds; dates are not read, so they give no pushback.
 pub fn retry_after(headers: &HeaderMap) -> Option<Pushback> {
     let seconds: u64 = headers.get(RETRY_AFTER)?.to_str().ok()?.parse().ok()?;
     let wait = Duration::from_secs(seconds);
-    Some(if wait > LONGEST { Pushback::Never } else { Pushback::After(wait) })
+    Some(if wait > LONGEST {
+        Pushback::Never
+    } else {
+        Pushback::After(wait)
+    })
 }
 
 /// Says on attempt `attempt` (from 1) how often the call was tried before, on top of what the application said.
@@ -43,8 +53,14 @@ pub fn set_previous_attempts(headers: &mut HeaderMap, attempt: u32) {
     if attempt < 2 {
         return;
     }
-    let said = headers.get(PREVIOUS_ATTEMPTS).and_then(|value| value.to_str().ok()).and_then(|text| text.parse::<u32>().ok());
-    headers.insert(PREVIOUS_ATTEMPTS, HeaderValue::from(said.unwrap_or(0).saturating_add(attempt - 1)));
+    let said = headers
+        .get(PREVIOUS_ATTEMPTS)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|text| text.parse::<u32>().ok());
+    headers.insert(
+        PREVIOUS_ATTEMPTS,
+        HeaderValue::from(said.unwrap_or(0).saturating_add(attempt - 1)),
+    );
 }
 
 #[cfg(test)]
@@ -74,13 +90,24 @@ mod tests {
 
     #[test]
     fn previous_attempts_add_to_what_the_application_said() {
-        for (said, attempt, expected) in [(None, 1, None), (None, 2, Some("1")), (Some("3"), 2, Some("4")), (Some("3"), 1, Some("3")), (Some("x"), 3, Some("2"))] {
+        for (said, attempt, expected) in [
+            (None, 1, None),
+            (None, 2, Some("1")),
+            (Some("3"), 2, Some("4")),
+            (Some("3"), 1, Some("3")),
+            (Some("x"), 3, Some("2")),
+        ] {
             let mut headers = HeaderMap::new();
             if let Some(said) = said {
                 headers.insert(PREVIOUS_ATTEMPTS, HeaderValue::from_static(said));
             }
             set_previous_attempts(&mut headers, attempt);
-            assert_eq!(headers.get(PREVIOUS_ATTEMPTS).map(|value| value.to_str().unwrap()), expected);
+            assert_eq!(
+                headers
+                    .get(PREVIOUS_ATTEMPTS)
+                    .map(|value| value.to_str().unwrap()),
+                expected
+            );
         }
     }
 }

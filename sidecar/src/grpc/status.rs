@@ -36,7 +36,9 @@ pub enum Said {
 /// Reads the status; an integer above 16 is UNKNOWN.
 pub fn read(headers: &HeaderMap) -> Said {
     let mut values = headers.get_all(STATUS).iter();
-    let Some(first) = values.next() else { return Said::Nothing };
+    let Some(first) = values.next() else {
+        return Said::Nothing;
+    };
     if values.any(|value| value != first) {
         return Said::Nonsense;
     }
@@ -44,7 +46,9 @@ pub fn read(headers: &HeaderMap) -> Said {
     if text.is_empty() || text.len() > 9 || !text.iter().all(u8::is_ascii_digit) {
         return Said::Nonsense;
     }
-    let number = text.iter().fold(0_i32, |sum, digit| sum * 10 + i32::from(digit - b'0'));
+    let number = text
+        .iter()
+        .fold(0_i32, |sum, digit| sum * 10 + i32::from(digit - b'0'));
     Said::Code(Code::from_i32(number))
 }
 
@@ -96,25 +100,59 @@ pub fn encode_message(message: &str) -> HeaderValue {
 
 /// Reads `grpc-message`; a bad encoding loses nothing but prettiness.
 pub fn decode_message(value: &HeaderValue) -> String {
-    percent_decode(value.as_bytes()).decode_utf8_lossy().into_owned()
+    percent_decode(value.as_bytes())
+        .decode_utf8_lossy()
+        .into_owned()
 }
 
 /// Writes a status of our own: code, message, and one `ErrorInfo` of domain `outrigger`, with `RetryInfo` when a repeat has its time.
-pub fn write(headers: &mut HeaderMap, code: Code, message: &str, kind: Kind, metadata: HashMap<String, String>, retry_after: Option<Duration>) {
-    let mut details = vec![any(&rpc::ErrorInfo { reason: kind.flag().to_ascii_uppercase(), domain: "outrigger".to_owned(), metadata }, "google.rpc.ErrorInfo")];
+pub fn write(
+    headers: &mut HeaderMap,
+    code: Code,
+    message: &str,
+    kind: Kind,
+    metadata: HashMap<String, String>,
+    retry_after: Option<Duration>,
+) {
+    let mut details = vec![any(
+        &rpc::ErrorInfo {
+            reason: kind.flag().to_ascii_uppercase(),
+            domain: "outrigger".to_owned(),
+            metadata,
+        },
+        "google.rpc.ErrorInfo",
+    )];
     if let Some(after) = retry_after {
-        let delay = prost_types::Duration { seconds: i64::try_from(after.as_secs()).unwrap_or(i64::MAX), nanos: i32::try_from(after.subsec_nanos()).unwrap_or(0) };
-        details.push(any(&rpc::RetryInfo { retry_delay: Some(delay) }, "google.rpc.RetryInfo"));
+        let delay = prost_types::Duration {
+            seconds: i64::try_from(after.as_secs()).unwrap_or(i64::MAX),
+            nanos: i32::try_from(after.subsec_nanos()).unwrap_or(0),
+        };
+        details.push(any(
+            &rpc::RetryInfo {
+                retry_delay: Some(delay),
+            },
+            "google.rpc.RetryInfo",
+        ));
     }
-    let status = rpc::Status { code: code as i32, message: message.to_owned(), details };
+    let status = rpc::Status {
+        code: code as i32,
+        message: message.to_owned(),
+        details,
+    };
     headers.insert(STATUS, HeaderValue::from(code as i32));
     headers.insert(MESSAGE, encode_message(message));
     let encoded = STANDARD_NO_PAD.encode(status.encode_to_vec());
-    headers.insert(DETAILS, HeaderValue::try_from(encoded).expect("base64 is a valid header value"));
+    headers.insert(
+        DETAILS,
+        HeaderValue::try_from(encoded).expect("base64 is a valid header value"),
+    );
 }
 
 fn any(message: &impl Message, name: &str) -> prost_types::Any {
-    prost_types::Any { type_url: format!("type.googleapis.com/{name}"), value: message.encode_to_vec() }
+    prost_types::Any {
+        type_url: format!("type.googleapis.com/{name}"),
+        value: message.encode_to_vec(),
+    }
 }
 
 #[cfg(test)]
@@ -122,7 +160,10 @@ mod tests {
     use super::*;
 
     fn headers(values: &[&'static str]) -> HeaderMap {
-        values.iter().map(|value| (STATUS, HeaderValue::from_static(value))).collect()
+        values
+            .iter()
+            .map(|value| (STATUS, HeaderValue::from_static(value)))
+            .collect()
     }
 
     #[test]
@@ -148,7 +189,10 @@ mod tests {
         for (message, encoded) in [
             ("plain text", "plain text"),
             ("100% wrong", "100%25 wrong"),
-            ("\t\ntest with whitespace\r\nand Unicode BMP ☺ and non-BMP 😈\t\n", "%09%0Atest with whitespace%0D%0Aand Unicode BMP %E2%98%BA and non-BMP %F0%9F%98%88%09%0A"),
+            (
+                "\t\ntest with whitespace\r\nand Unicode BMP ☺ and non-BMP 😈\t\n",
+                "%09%0Atest with whitespace%0D%0Aand Unicode BMP %E2%98%BA and non-BMP %F0%9F%98%88%09%0A",
+            ),
         ] {
             let header = encode_message(message);
             assert_eq!(header.to_str().unwrap(), encoded);
@@ -161,13 +205,32 @@ mod tests {
     #[test]
     fn our_status_carries_one_error_info() {
         let mut headers = HeaderMap::new();
-        write(&mut headers, Code::Unavailable, "no endpoint", Kind::NoEndpoint, HashMap::from([("service".to_owned(), "orders".to_owned())]), Some(Duration::from_millis(1500)));
+        write(
+            &mut headers,
+            Code::Unavailable,
+            "no endpoint",
+            Kind::NoEndpoint,
+            HashMap::from([("service".to_owned(), "orders".to_owned())]),
+            Some(Duration::from_millis(1500)),
+        );
         assert_eq!(read(&headers), Said::Code(Code::Unavailable));
-        let bytes = STANDARD_NO_PAD.decode(headers.get(DETAILS).unwrap().as_bytes()).unwrap();
+        let bytes = STANDARD_NO_PAD
+            .decode(headers.get(DETAILS).unwrap().as_bytes())
+            .unwrap();
         let status = rpc::Status::decode(bytes.as_slice()).unwrap();
-        assert_eq!((status.code, status.message.as_str(), status.details.len()), (14, "no endpoint", 2));
+        assert_eq!(
+            (status.code, status.message.as_str(), status.details.len()),
+            (14, "no endpoint", 2)
+        );
         let info = rpc::ErrorInfo::decode(status.details[0].value.as_slice()).unwrap();
-        assert_eq!((info.reason.as_str(), info.domain.as_str(), info.metadata["service"].as_str()), ("NO_ENDPOINT", "outrigger", "orders"));
+        assert_eq!(
+            (
+                info.reason.as_str(),
+                info.domain.as_str(),
+                info.metadata["service"].as_str()
+            ),
+            ("NO_ENDPOINT", "outrigger", "orders")
+        );
     }
 
     #[test]
@@ -181,7 +244,11 @@ mod tests {
                 429 | 502 | 503 | 504 => 14,
                 _ => 2,
             };
-            assert_eq!(from_http(StatusCode::from_u16(http).unwrap()) as i32, expected, "{http}");
+            assert_eq!(
+                from_http(StatusCode::from_u16(http).unwrap()) as i32,
+                expected,
+                "{http}"
+            );
         }
     }
 }

@@ -40,8 +40,14 @@ pub fn parse(text: &[u8]) -> Result<Duration, Malformed> {
     if digits.is_empty() || digits.len() > 8 || !digits.iter().all(u8::is_ascii_digit) {
         return Err(Malformed);
     }
-    let length = UNITS.iter().find(|(letter, _)| letter == unit).map(|(_, length)| *length).ok_or(Malformed)?;
-    let count = digits.iter().fold(0_u128, |sum, digit| sum * 10 + u128::from(digit - b'0'));
+    let length = UNITS
+        .iter()
+        .find(|(letter, _)| letter == unit)
+        .map(|(_, length)| *length)
+        .ok_or(Malformed)?;
+    let count = digits
+        .iter()
+        .fold(0_u128, |sum, digit| sum * 10 + u128::from(digit - b'0'));
     let nanos = count * length;
     let seconds = u64::try_from(nanos / 1_000_000_000).map_err(|_| Malformed)?;
     let rest = u32::try_from(nanos % 1_000_000_000).map_err(|_| Malformed)?;
@@ -54,8 +60,13 @@ pub fn encode(left: Duration) -> Option<HeaderValue> {
     if nanos == 0 {
         return None;
     }
-    let (letter, value) = UNITS.iter().map(|(letter, length)| (*letter, nanos / length)).find(|(_, value)| *value < LIMIT).unwrap_or((b'H', LIMIT - 1));
-    let mut header = HeaderValue::try_from(format!("{value}{}", char::from(letter))).expect("digits and a letter are a valid header value");
+    let (letter, value) = UNITS
+        .iter()
+        .map(|(letter, length)| (*letter, nanos / length))
+        .find(|(_, value)| *value < LIMIT)
+        .unwrap_or((b'H', LIMIT - 1));
+    let mut header = HeaderValue::try_from(format!("{value}{}", char::from(letter)))
+        .expect("digits and a letter are a valid header value");
     // Unique values would push useful entries out of the peer's header table.
     header.set_sensitive(true);
     Some(header)
@@ -90,7 +101,11 @@ mod tests {
             for digits in 1..=8 {
                 let text = format!("{}{}", "9".repeat(digits), char::from(letter));
                 let expected = (10_u128.pow(u32::try_from(digits).unwrap()) - 1) * length;
-                assert_eq!(parse(text.as_bytes()).unwrap().as_nanos(), expected, "{text}");
+                assert_eq!(
+                    parse(text.as_bytes()).unwrap().as_nanos(),
+                    expected,
+                    "{text}"
+                );
             }
         }
         assert_eq!(parse(b"0S"), Ok(Duration::ZERO));
@@ -100,8 +115,31 @@ mod tests {
     #[test]
     fn malformed_values_are_refused_never_infinite() {
         for text in [
-            "", "1", "S", "m", "123456789S", "-1S", "+1S", "1.5S", "1 S", " 1S", "1S ", "1s", "1h", "1x", "1SS", "S1", "0x1S", "1e3m", "١S", "inf", "NaN", "1,S",
-            "100000000000n", "1\u{b5}", "null",
+            "",
+            "1",
+            "S",
+            "m",
+            "123456789S",
+            "-1S",
+            "+1S",
+            "1.5S",
+            "1 S",
+            " 1S",
+            "1S ",
+            "1s",
+            "1h",
+            "1x",
+            "1SS",
+            "S1",
+            "0x1S",
+            "1e3m",
+            "١S",
+            "inf",
+            "NaN",
+            "1,S",
+            "100000000000n",
+            "1\u{b5}",
+            "null",
         ] {
             assert_eq!(parse(text.as_bytes()), Err(Malformed), "{text:?}");
         }
@@ -119,7 +157,16 @@ mod tests {
 
     #[test]
     fn what_is_forwarded_never_exceeds_what_came() {
-        for text in ["1n", "99999999n", "99999999u", "99999999m", "99999999S", "99999999M", "99999999H", "7H"] {
+        for text in [
+            "1n",
+            "99999999n",
+            "99999999u",
+            "99999999m",
+            "99999999S",
+            "99999999M",
+            "99999999H",
+            "7H",
+        ] {
             let came = parse(text.as_bytes()).unwrap();
             let forwarded = encode(came).unwrap();
             assert!(parse(forwarded.as_bytes()).unwrap() <= came, "{text}");

@@ -4,7 +4,7 @@ use outrigger_consul::intention::Intention;
 
 use crate::identity::spiffe::SpiffeId;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Decision {
     Allow,
     Deny,
@@ -47,17 +47,30 @@ impl Intentions {
         let mut rules: Vec<Rule> = Vec::new();
         for intention in sorted {
             let rule = rule(intention);
-            if !rules.iter().any(|known| known.namespace == rule.namespace && known.name == rule.name) {
+            if !rules
+                .iter()
+                .any(|known| known.namespace == rule.namespace && known.name == rule.name)
+            {
                 rules.push(rule);
             }
         }
-        Self { rules, default_allow, trust_domain: trust_domain.to_ascii_lowercase() }
+        Self {
+            rules,
+            default_allow,
+            trust_domain: trust_domain.to_ascii_lowercase(),
+        }
     }
 
     /// The first intention whose source matches decides; nothing below it is consulted.
     pub fn decide(&self, caller: &SpiffeId) -> Decision {
-        let known = caller.trust_domain().eq_ignore_ascii_case(&self.trust_domain);
-        let matches = |rule: &&Rule| known && (rule.namespace == caller.namespace() || rule.namespace == "*") && (rule.name == "*" || rule.name == caller.service_name());
+        let known = caller
+            .trust_domain()
+            .eq_ignore_ascii_case(&self.trust_domain);
+        let matches = |rule: &&Rule| {
+            known
+                && (rule.namespace == caller.namespace() || rule.namespace == "*")
+                && (rule.name == "*" || rule.name == caller.service_name())
+        };
         match self.rules.iter().find(matches) {
             Some(rule) => rule.decision,
             // A stranger matches no source, so only an allowing default lets him in; the handshake has refused him before.
@@ -68,14 +81,32 @@ impl Intentions {
 }
 
 fn rule(intention: &Intention) -> Rule {
-    let known_source = intention.source_peer.is_empty() && matches!(intention.source_type.as_str(), "" | "consul") && intention.source_sameness_group.is_empty();
+    let known_source = intention.source_peer.is_empty()
+        && matches!(intention.source_type.as_str(), "" | "consul")
+        && intention.source_sameness_group.is_empty();
     // Permissions and tokens need more than the identity: until they are evaluated, they deny.
     let evaluable = known_source && intention.permissions.is_empty() && intention.jwt.is_none();
-    let decision = if evaluable && intention.action == "allow" { Decision::Allow } else { Decision::Deny };
-    let namespace = if intention.source_ns.is_empty() { "default".to_owned() } else { intention.source_ns.clone() };
+    let decision = if evaluable && intention.action == "allow" {
+        Decision::Allow
+    } else {
+        Decision::Deny
+    };
+    let namespace = if intention.source_ns.is_empty() {
+        "default".to_owned()
+    } else {
+        intention.source_ns.clone()
+    };
     // A source of another kind matches nobody here, but must not hide one that does.
-    let name = if known_source { intention.source_name.clone() } else { String::new() };
-    Rule { namespace, name, decision }
+    let name = if known_source {
+        intention.source_name.clone()
+    } else {
+        String::new()
+    };
+    Rule {
+        namespace,
+        name,
+        decision,
+    }
 }
 
 #[cfg(test)]

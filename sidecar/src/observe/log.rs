@@ -75,7 +75,11 @@ pub fn access(line: &Line<'_>) {
 fn method(promise: Option<&contract::Promise>, path: &str) -> String {
     match promise {
         Some(promise) => promise.method.to_string(),
-        None => path.chars().filter(|character| !character.is_control()).take(LONGEST_PATH).collect(),
+        None => path
+            .chars()
+            .filter(|character| !character.is_control())
+            .take(LONGEST_PATH)
+            .collect(),
     }
 }
 

@@ -16,20 +16,35 @@ use tonic::Code;
 use super::{Direction, Facts};
 use crate::attempt::safety::Decision;
 use crate::grpc::status;
-use crate::outcome::{Counts, Outcome};
+use crate::outcome::{By, Counts, Outcome};
 
 pub(crate) type Labels = Vec<(&'static str, String)>;
+/// Handles by direction, service and method.
+type Table<H> = HashMap<(Direction, Arc<str>, Arc<str>), Arc<H>>;
 type Histograms = Family<Labels, Histogram, fn() -> Histogram>;
 
 /// Methods with series of their own, over all services; further ones count as `other`.
 const MAX_METHODS: usize = 500;
 
 const LATENCY: [f64; 40] = [
-    0.000_01, 0.000_05, 0.000_1, 0.000_3, 0.000_6, 0.000_8, 0.001, 0.002, 0.003, 0.004, 0.005, 0.006, 0.008, 0.01, 0.013, 0.016, 0.02, 0.025, 0.03, 0.04, 0.05, 0.065, 0.08, 0.1, 0.13, 0.16, 0.2,
-    0.25, 0.3, 0.4, 0.5, 0.65, 0.8, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0,
+    0.000_01, 0.000_05, 0.000_1, 0.000_3, 0.000_6, 0.000_8, 0.001, 0.002, 0.003, 0.004, 0.005,
+    0.006, 0.008, 0.01, 0.013, 0.016, 0.02, 0.025, 0.03, 0.04, 0.05, 0.065, 0.08, 0.1, 0.13, 0.16,
+    0.2, 0.25, 0.3, 0.4, 0.5, 0.65, 0.8, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0,
 ];
 const SIZE: [f64; 13] = [
-    1024.0, 2048.0, 4096.0, 16384.0, 65536.0, 262_144.0, 1_048_576.0, 4_194_304.0, 16_777_216.0, 67_108_864.0, 268_435_456.0, 1_073_741_824.0, 4_294_967_296.0,
+    1024.0,
+    2048.0,
+    4096.0,
+    16384.0,
+    65536.0,
+    262_144.0,
+    1_048_576.0,
+    4_194_304.0,
+    16_777_216.0,
+    67_108_864.0,
+    268_435_456.0,
+    1_073_741_824.0,
+    4_294_967_296.0,
 ];
 
 /// All metrics of calls.
@@ -58,8 +73,8 @@ pub struct Metrics {
     authorizations: Family<Labels, Counter>,
     late_answers: Family<Labels, Counter>,
     refused_waiting: Family<Labels, Counter>,
-    handles: Arc<Mutex<HashMap<(u8, Arc<str>, Arc<str>), Arc<CallHandles>>>>,
-    attempts: Arc<Mutex<HashMap<(Arc<str>, Arc<str>), Arc<AttemptHandles>>>>,
+    calls: Arc<Mutex<Table<CallHandles>>>,
+    attempts: Arc<Mutex<Table<AttemptHandles>>>,
 }
 
 /// The series of one method at one service, one direction.
@@ -71,6 +86,10 @@ pub struct CallHandles {
     method: Arc<str>,
     metrics: MetricsRef,
     duration: Box<[OnceLock<Histogram>; 17]>,
+    /// The application's own OK, which most calls end with.
+    ok: OnceLock<Counter>,
+    /// Calls to the application begun; unused outbound.
+    pub started: Counter,
     messages_in: Counter,
     messages_out: Counter,
 }
@@ -105,6 +124,15 @@ struct Families {
 /// A call that is open: counted until it is dropped.
 #[derive(Debug)]
 pub struct Open(Gauge);
+
+// === impl Open ===
+
+impl Open {
+    pub fn new(gauge: &Gauge) -> Self {
+        gauge.inc();
+        Self(gauge.clone())
+    }
+}
 
 fn latency() -> Histogram {
     Histogram::new(LATENCY)
@@ -151,7 +179,7 @@ impl Default for Metrics {
             authorizations: Family::default(),
             late_answers: Family::default(),
             refused_waiting: Family::default(),
-            handles: Arc::default(),
+            calls: Arc::default(),
             attempts: Arc::default(),
         }
     }
@@ -159,31 +187,127 @@ impl Default for Metrics {
 
 impl Metrics {
     pub fn register(&self, registry: &mut Registry) {
-        let mut histogram = |name: &str, help: &str, family: &Histograms| registry.register(name, help, family.clone());
-        histogram("grpc_client_attempt_duration_seconds", "Time of an attempt until its stream ended", &self.attempt_duration);
-        histogram("grpc_client_attempt_sent_total_compressed_message_size_bytes", "Bytes sent in an attempt", &self.attempt_sent);
-        histogram("grpc_client_attempt_rcvd_total_compressed_message_size_bytes", "Bytes received in an attempt", &self.attempt_received);
-        histogram("grpc_client_call_duration_seconds", "Time of a call, all attempts included", &self.call_duration);
-        histogram("grpc_client_call_retries", "Repeats of a call, zero not recorded", &self.call_retries);
-        histogram("grpc_client_call_transparent_retries", "Uncounted repeats of a call, zero not recorded", &self.call_transparent_retries);
-        histogram("grpc_client_call_retry_delay_seconds", "Time a call waited between its attempts", &self.call_retry_delay);
-        histogram("grpc_server_call_duration_seconds", "Time of a call to the application", &self.server_duration);
-        histogram("grpc_server_call_sent_total_compressed_message_size_bytes", "Bytes the application answered", &self.server_sent);
-        histogram("grpc_server_call_rcvd_total_compressed_message_size_bytes", "Bytes the application received", &self.server_received);
-        let mut counter = |name: &str, help: &str, family: &Family<Labels, Counter>| registry.register(name, help, family.clone());
-        counter("grpc_client_attempt_started", "Attempts begun", &self.attempt_started);
-        counter("grpc_server_call_started", "Calls to the application begun", &self.server_started);
-        counter("outrigger_call_outcomes", "Calls by how they ended", &self.outcomes);
-        counter("outrigger_call_messages", "Messages that passed", &self.messages);
-        counter("outrigger_retry_decisions", "What followed a failed attempt", &self.decisions);
-        counter("outrigger_split_draws", "Calls by the leg they were given", &self.draws);
-        counter("outrigger_breaker_transitions", "Changes of a breaker's state", &self.transitions);
-        counter("outrigger_ejections", "Endpoints taken out of the set", &self.ejections);
-        counter("outrigger_ejections_overruled", "Calls to endpoints that the guard kept in the set", &self.overruled);
-        counter("outrigger_authz_decisions", "Decisions on callers", &self.authorizations);
-        counter("outrigger_deadline_late_answers", "Calls that were answered by their deadline", &self.late_answers);
-        counter("outrigger_admission_refused", "Calls refused because too many waited", &self.refused_waiting);
-        registry.register("outrigger_streams_open", "Calls open now", self.streams.clone());
+        let mut histogram = |name: &str, help: &str, family: &Histograms| {
+            registry.register(name, help, family.clone())
+        };
+        histogram(
+            "grpc_client_attempt_duration_seconds",
+            "Time of an attempt until its stream ended",
+            &self.attempt_duration,
+        );
+        histogram(
+            "grpc_client_attempt_sent_total_compressed_message_size_bytes",
+            "Bytes sent in an attempt",
+            &self.attempt_sent,
+        );
+        histogram(
+            "grpc_client_attempt_rcvd_total_compressed_message_size_bytes",
+            "Bytes received in an attempt",
+            &self.attempt_received,
+        );
+        histogram(
+            "grpc_client_call_duration_seconds",
+            "Time of a call, all attempts included",
+            &self.call_duration,
+        );
+        histogram(
+            "grpc_client_call_retries",
+            "Repeats of a call, zero not recorded",
+            &self.call_retries,
+        );
+        histogram(
+            "grpc_client_call_transparent_retries",
+            "Uncounted repeats of a call, zero not recorded",
+            &self.call_transparent_retries,
+        );
+        histogram(
+            "grpc_client_call_retry_delay_seconds",
+            "Time a call waited between its attempts",
+            &self.call_retry_delay,
+        );
+        histogram(
+            "grpc_server_call_duration_seconds",
+            "Time of a call to the application",
+            &self.server_duration,
+        );
+        histogram(
+            "grpc_server_call_sent_total_compressed_message_size_bytes",
+            "Bytes the application answered",
+            &self.server_sent,
+        );
+        histogram(
+            "grpc_server_call_rcvd_total_compressed_message_size_bytes",
+            "Bytes the application received",
+            &self.server_received,
+        );
+        let mut counter = |name: &str, help: &str, family: &Family<Labels, Counter>| {
+            registry.register(name, help, family.clone())
+        };
+        counter(
+            "grpc_client_attempt_started",
+            "Attempts begun",
+            &self.attempt_started,
+        );
+        counter(
+            "grpc_server_call_started",
+            "Calls to the application begun",
+            &self.server_started,
+        );
+        counter(
+            "outrigger_call_outcomes",
+            "Calls by how they ended",
+            &self.outcomes,
+        );
+        counter(
+            "outrigger_call_messages",
+            "Messages that passed",
+            &self.messages,
+        );
+        counter(
+            "outrigger_retry_decisions",
+            "What followed a failed attempt",
+            &self.decisions,
+        );
+        counter(
+            "outrigger_split_draws",
+            "Calls by the leg they were given",
+            &self.draws,
+        );
+        counter(
+            "outrigger_breaker_transitions",
+            "Changes of a breaker's state",
+            &self.transitions,
+        );
+        counter(
+            "outrigger_ejections",
+            "Endpoints taken out of the set",
+            &self.ejections,
+        );
+        counter(
+            "outrigger_ejections_overruled",
+            "Calls to endpoints that the guard kept in the set",
+            &self.overruled,
+        );
+        counter(
+            "outrigger_authz_decisions",
+            "Decisions on callers",
+            &self.authorizations,
+        );
+        counter(
+            "outrigger_deadline_late_answers",
+            "Calls that were answered by their deadline",
+            &self.late_answers,
+        );
+        counter(
+            "outrigger_admission_refused",
+            "Calls refused because too many waited",
+            &self.refused_waiting,
+        );
+        registry.register(
+            "outrigger_streams_open",
+            "Calls open now",
+            self.streams.clone(),
+        );
     }
 
     fn families(&self) -> MetricsRef {
@@ -203,22 +327,40 @@ impl Metrics {
     }
 
     /// The series of one method; resolved once.
-    pub fn call(&self, direction: Direction, service: &Arc<str>, method: &Arc<str>) -> Arc<CallHandles> {
-        let mut known = self.handles.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = (direction as u8, service.clone(), method.clone());
+    pub fn call(
+        &self,
+        direction: Direction,
+        service: &Arc<str>,
+        method: &Arc<str>,
+    ) -> Arc<CallHandles> {
+        let mut known = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (direction, service.clone(), method.clone());
         if let Some(handles) = known.get(&key) {
             return handles.clone();
         }
-        let method: Arc<str> = if known.len() >= MAX_METHODS { "other".into() } else { method.clone() };
+        let method: Arc<str> = if known.len() >= MAX_METHODS {
+            "other".into()
+        } else {
+            method.clone()
+        };
         let labels = match direction {
-            Direction::Outbound => vec![("grpc_method", method.to_string()), ("grpc_target", format!("outrigger:///{service}"))],
-            Direction::Inbound | Direction::Edge => vec![("grpc_method", method.to_string())],
+            Direction::Outbound => vec![
+                ("grpc_method", method.to_string()),
+                ("grpc_target", format!("outrigger:///{service}")),
+            ],
+            Direction::Inbound | Direction::Edge => labels_of(&method),
         };
         let way = |way: &str| {
-            let labels = vec![("direction", direction.name().to_owned()), ("service", service.to_string()), ("grpc_method", method.to_string()), ("way", way.to_owned())];
+            let labels = vec![
+                ("direction", direction.name().to_owned()),
+                ("service", service.to_string()),
+                ("grpc_method", method.to_string()),
+                ("way", way.to_owned()),
+            ];
             self.messages.get_or_create_owned(&labels)
         };
         let (messages_in, messages_out) = (way("request"), way("response"));
+        let shown = method.clone();
         let handles = Arc::new(CallHandles {
             direction,
             labels,
@@ -226,6 +368,8 @@ impl Metrics {
             method,
             metrics: self.families(),
             duration: Box::new(std::array::from_fn(|_| OnceLock::new())),
+            ok: OnceLock::new(),
+            started: self.server_started.get_or_create_owned(&labels_of(&shown)),
             messages_in,
             messages_out,
         });
@@ -238,12 +382,19 @@ impl Metrics {
     /// The series of the attempts of one method; resolved once.
     pub fn attempt(&self, service: &Arc<str>, method: &Arc<str>) -> Arc<AttemptHandles> {
         let mut known = self.attempts.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = (service.clone(), method.clone());
+        let key = (Direction::Outbound, service.clone(), method.clone());
         if let Some(handles) = known.get(&key) {
             return handles.clone();
         }
-        let shown: &str = if known.len() >= MAX_METHODS { "other" } else { method };
-        let labels = vec![("grpc_method", shown.to_owned()), ("grpc_target", format!("outrigger:///{service}"))];
+        let shown: &str = if known.len() >= MAX_METHODS {
+            "other"
+        } else {
+            method
+        };
+        let labels = vec![
+            ("grpc_method", shown.to_owned()),
+            ("grpc_target", format!("outrigger:///{service}")),
+        ];
         let handles = Arc::new(AttemptHandles {
             started: self.attempt_started.get_or_create_owned(&labels),
             labels,
@@ -256,48 +407,79 @@ impl Metrics {
         handles
     }
 
-    /// Counts a call to the application as begun.
-    pub fn server_started(&self, method: &str) {
-        self.server_started.get_or_create(&vec![("grpc_method", method.to_owned())]).inc();
-    }
-
-    /// Counts an open call until the guard is dropped.
-    pub fn open(&self, direction: Direction, service: &str) -> Open {
-        let gauge = self.streams.get_or_create_owned(&vec![("direction", direction.name().to_owned()), ("service", service.to_owned())]);
-        gauge.inc();
-        Open(gauge)
+    /// Calls of one direction that are open now.
+    pub fn streams(&self, direction: Direction, service: &str) -> Gauge {
+        self.streams.get_or_create_owned(&vec![
+            ("direction", direction.name().to_owned()),
+            ("service", service.to_owned()),
+        ])
     }
 
     pub fn decision(&self, service: &str, decision: Decision) {
-        self.decisions.get_or_create(&vec![("service", service.to_owned()), ("decision", decision.name().to_owned())]).inc();
+        self.decisions
+            .get_or_create(&vec![
+                ("service", service.to_owned()),
+                ("decision", decision.name().to_owned()),
+            ])
+            .inc();
     }
 
     pub fn draw(&self, service: &str, leg: &str, how: &str) {
-        self.draws.get_or_create(&vec![("service", service.to_owned()), ("leg", leg.to_owned()), ("how", how.to_owned())]).inc();
+        self.draws
+            .get_or_create(&vec![
+                ("service", service.to_owned()),
+                ("leg", leg.to_owned()),
+                ("how", how.to_owned()),
+            ])
+            .inc();
     }
 
     pub fn transition(&self, service: &str, endpoint: &str, to: &str) {
-        self.transitions.get_or_create(&vec![("service", service.to_owned()), ("endpoint", endpoint.to_owned()), ("to", to.to_owned())]).inc();
+        self.transitions
+            .get_or_create(&vec![
+                ("service", service.to_owned()),
+                ("endpoint", endpoint.to_owned()),
+                ("to", to.to_owned()),
+            ])
+            .inc();
         if to == "open" {
-            self.ejections.get_or_create(&vec![("service", service.to_owned()), ("cause", "breaker".to_owned())]).inc();
+            self.ejections
+                .get_or_create(&vec![
+                    ("service", service.to_owned()),
+                    ("cause", "breaker".to_owned()),
+                ])
+                .inc();
         }
     }
 
     pub fn overruled(&self, service: &str) {
-        self.overruled.get_or_create(&vec![("service", service.to_owned())]).inc();
+        self.overruled
+            .get_or_create(&vec![("service", service.to_owned())])
+            .inc();
     }
 
     /// `peer` is a verified certificate's service, or `other`.
-    pub fn authorization(&self, peer: &str, decision: &str) {
-        self.authorizations.get_or_create(&vec![("peer", peer.to_owned()), ("decision", decision.to_owned())]).inc();
+    pub fn authorization(&self, peer: &str, decision: &str) -> Counter {
+        self.authorizations.get_or_create_owned(&vec![
+            ("peer", peer.to_owned()),
+            ("decision", decision.to_owned()),
+        ])
     }
 
     pub fn late_answer(&self, service: &str) {
-        self.late_answers.get_or_create(&vec![("service", service.to_owned())]).inc();
+        self.late_answers
+            .get_or_create(&vec![("service", service.to_owned())])
+            .inc();
     }
 
     pub fn refused_waiting(&self, service: &str, reason: &str) {
-        self.refused_waiting.get_or_create(&vec![("direction", "outbound".to_owned()), ("service", service.to_owned()), ("reason", reason.to_owned())]).inc();
+        self.refused_waiting
+            .get_or_create(&vec![
+                ("direction", "outbound".to_owned()),
+                ("service", service.to_owned()),
+                ("reason", reason.to_owned()),
+            ])
+            .inc();
     }
 }
 
@@ -310,31 +492,62 @@ impl CallHandles {
         let (sent, received) = (facts.sent.get(), outcome.received);
         self.messages_in.inc_by(sent.messages);
         self.messages_out.inc_by(received.messages);
-        let mut labels = vec![("direction", self.direction.name().to_owned()), ("service", self.service.to_string()), ("grpc_method", self.method.to_string())];
-        labels.extend([("grpc_status", status::name(outcome.code).to_owned()), ("reason", outcome.reason_flag().to_owned()), ("by", outcome.by.name().to_owned())]);
-        families.outcomes.get_or_create(&labels).inc();
+        if outcome.is_ok() && outcome.by == By::App {
+            self.ok
+                .get_or_init(|| {
+                    families
+                        .outcomes
+                        .get_or_create_owned(&self.outcome(outcome))
+                })
+                .inc();
+        } else {
+            families
+                .outcomes
+                .get_or_create(&self.outcome(outcome))
+                .inc();
+        }
         let seconds = outcome.elapsed.as_secs_f64();
         if self.direction == Direction::Outbound {
-            self.duration(outcome.code, &families.call_duration).observe(seconds);
+            self.duration(outcome.code, &families.call_duration)
+                .observe(seconds);
             let observe = |family: &Histograms, value: f64| {
                 if value > 0.0 {
                     family.get_or_create(&self.labels).observe(value);
                 }
             };
             let transparent = facts.transparent.get();
-            observe(&families.call_retries, f64::from(facts.attempts.get().saturating_sub(1 + transparent)));
+            observe(
+                &families.call_retries,
+                f64::from(facts.attempts.get().saturating_sub(1 + transparent)),
+            );
             observe(&families.call_transparent_retries, f64::from(transparent));
-            observe(&families.call_retry_delay, facts.retry_delay.get().as_secs_f64());
+            observe(
+                &families.call_retry_delay,
+                facts.retry_delay.get().as_secs_f64(),
+            );
         } else {
-            self.duration(outcome.code, &families.server_duration).observe(seconds);
+            self.duration(outcome.code, &families.server_duration)
+                .observe(seconds);
             let labels = with_status(&self.labels, outcome.code);
             observe_bytes(&families.server_received, &labels, sent);
             observe_bytes(&families.server_sent, &labels, received);
         }
     }
 
+    fn outcome(&self, outcome: &Outcome) -> Labels {
+        vec![
+            ("direction", self.direction.name().to_owned()),
+            ("service", self.service.to_string()),
+            ("grpc_method", self.method.to_string()),
+            ("grpc_status", status::name(outcome.code).to_owned()),
+            ("reason", outcome.reason_flag().to_owned()),
+            ("by", outcome.by.name().to_owned()),
+        ]
+    }
+
     fn duration(&self, code: Code, family: &Histograms) -> &Histogram {
-        self.duration[code as usize].get_or_init(|| family.get_or_create_owned(&with_status(&self.labels, code)))
+        self.duration[code as usize]
+            .get_or_init(|| family.get_or_create_owned(&with_status(&self.labels, code)))
     }
 }
 
@@ -361,12 +574,14 @@ impl AttemptHandles {
     }
 }
 
-// === impl Open ===
-
 impl Drop for Open {
     fn drop(&mut self) {
         self.0.dec();
     }
+}
+
+fn labels_of(method: &str) -> Labels {
+    vec![("grpc_method", method.to_owned())]
 }
 
 fn with_status(labels: &Labels, code: Code) -> Labels {

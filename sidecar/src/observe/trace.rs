@@ -28,7 +28,12 @@ pub struct Context {
 }
 
 /// What every span of a call says.
-pub fn call_attributes(protocol: Protocol, method: &str, service: &str, outcome: &Outcome) -> Vec<KeyValue> {
+pub fn call_attributes(
+    protocol: Protocol,
+    method: &str,
+    service: &str,
+    outcome: &Outcome,
+) -> Vec<KeyValue> {
     let mut attributes = vec![KeyValue::new("server.address", service.to_owned())];
     if protocol == Protocol::Grpc {
         attributes.push(KeyValue::new("rpc.system", "grpc"));
@@ -36,7 +41,10 @@ pub fn call_attributes(protocol: Protocol, method: &str, service: &str, outcome:
             attributes.push(KeyValue::new("rpc.service", service.to_owned()));
             attributes.push(KeyValue::new("rpc.method", method.to_owned()));
         }
-        attributes.push(KeyValue::new("rpc.grpc.status_code", i64::from(outcome.code as i32)));
+        attributes.push(KeyValue::new(
+            "rpc.grpc.status_code",
+            i64::from(outcome.code as i32),
+        ));
     }
     if let Some(reason) = outcome.reason {
         attributes.push(KeyValue::new("outrigger.reason", reason.flag()));
@@ -63,8 +71,14 @@ impl Context {
 
     /// States this position to the next hop.
     pub fn inject(&self, headers: &mut HeaderMap) {
-        let text = format!("00-{:032x}-{:016x}-{:02x}", self.trace_id, self.span_id, u8::from(self.sampled));
-        let mut value = HeaderValue::try_from(text).expect("hexadecimal digits are a valid header value");
+        let text = format!(
+            "00-{:032x}-{:016x}-{:02x}",
+            self.trace_id,
+            self.span_id,
+            u8::from(self.sampled)
+        );
+        let mut value =
+            HeaderValue::try_from(text).expect("hexadecimal digits are a valid header value");
         // A new value for every call would push useful entries out of the peer's header table.
         value.set_sensitive(true);
         headers.insert(TRACEPARENT, value);
@@ -73,13 +87,22 @@ impl Context {
     /// The start of a trace, sampled with probability `ratio`.
     pub fn root(ratio: f64) -> Self {
         let mut random = rand::rng();
-        Self { trace_id: random.random_range(1..=u128::MAX), span_id: random.random_range(1..=u64::MAX), parent_id: 0, sampled: random.random::<f64>() < ratio }
+        Self {
+            trace_id: random.random_range(1..=u128::MAX),
+            span_id: random.random_range(1..=u64::MAX),
+            parent_id: 0,
+            sampled: random.random::<f64>() < ratio,
+        }
     }
 
     /// A new span below this one.
     #[must_use]
     pub fn child(&self) -> Self {
-        Self { span_id: rand::rng().random_range(1..=u64::MAX), parent_id: self.span_id, ..*self }
+        Self {
+            span_id: rand::rng().random_range(1..=u64::MAX),
+            parent_id: self.span_id,
+            ..*self
+        }
     }
 }
 
@@ -87,20 +110,40 @@ impl Context {
 fn parse(text: &[u8]) -> Option<Context> {
     let text = std::str::from_utf8(text).ok()?;
     let mut fields = text.splitn(4, '-');
-    let (version, trace, span, rest) = (fields.next()?, fields.next()?, fields.next()?, fields.next()?);
+    let (version, trace, span, rest) = (
+        fields.next()?,
+        fields.next()?,
+        fields.next()?,
+        fields.next()?,
+    );
     let (flags, more) = rest.split_at_checked(2)?;
     let version = hex(version, 2)?;
-    if version == 0xff || (version == 0 && !more.is_empty()) || (!more.is_empty() && !more.starts_with('-')) {
+    if version == 0xff
+        || (version == 0 && !more.is_empty())
+        || (!more.is_empty() && !more.starts_with('-'))
+    {
         return None;
     }
-    let context = Context { trace_id: hex(trace, 32)?, span_id: u64::try_from(hex(span, 16)?).ok()?, parent_id: 0, sampled: hex(flags, 2)? & 1 == 1 };
+    let context = Context {
+        trace_id: hex(trace, 32)?,
+        span_id: u64::try_from(hex(span, 16)?).ok()?,
+        parent_id: 0,
+        sampled: hex(flags, 2)? & 1 == 1,
+    };
     (context.trace_id != 0 && context.span_id != 0).then_some(context)
 }
 
 /// Exactly `length` lower-case hexadecimal digits.
 fn hex(text: &str, length: usize) -> Option<u128> {
-    let valid = text.len() == length && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-    if valid { u128::from_str_radix(text, 16).ok() } else { None }
+    let valid = text.len() == length
+        && text
+            .bytes()
+            .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    if valid {
+        u128::from_str_radix(text, 16).ok()
+    } else {
+        None
+    }
 }
 
 #[cfg(test)]
@@ -110,7 +153,10 @@ mod tests {
     const VALID: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
     fn extract(values: &[&'static str]) -> (Option<Context>, HeaderMap) {
-        let mut headers: HeaderMap = values.iter().map(|value| (TRACEPARENT, HeaderValue::from_static(value))).collect();
+        let mut headers: HeaderMap = values
+            .iter()
+            .map(|value| (TRACEPARENT, HeaderValue::from_static(value)))
+            .collect();
         headers.insert(TRACESTATE, HeaderValue::from_static("a=b"));
         (Context::extract(&mut headers), headers)
     }
@@ -119,12 +165,22 @@ mod tests {
     fn a_context_survives_extraction_and_injection() {
         let (context, mut headers) = extract(&[VALID]);
         let context = context.unwrap();
-        assert_eq!((context.trace_id, context.span_id, context.sampled), (0x0af7_6519_16cd_43dd_8448_eb21_1c80_319c, 0xb7ad_6b71_6920_3331, true));
+        assert_eq!(
+            (context.trace_id, context.span_id, context.sampled),
+            (
+                0x0af7_6519_16cd_43dd_8448_eb21_1c80_319c,
+                0xb7ad_6b71_6920_3331,
+                true
+            )
+        );
         assert!(headers.contains_key(TRACESTATE));
         context.inject(&mut headers);
         assert_eq!(headers[TRACEPARENT], VALID);
         let child = context.child();
-        assert_eq!((child.trace_id, child.parent_id, child.sampled), (context.trace_id, context.span_id, true));
+        assert_eq!(
+            (child.trace_id, child.parent_id, child.sampled),
+            (context.trace_id, context.span_id, true)
+        );
     }
 
     #[test]
@@ -146,7 +202,11 @@ mod tests {
             assert!(headers.is_empty(), "{value}");
         }
         assert_eq!(extract(&[VALID, VALID]).0, None);
-        assert!(extract(&["01-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-later"]).0.is_some());
+        assert!(
+            extract(&["01-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-later"])
+                .0
+                .is_some()
+        );
     }
 
     #[test]

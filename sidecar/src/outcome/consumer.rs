@@ -55,7 +55,11 @@ pub enum Repeat {
 impl Outcome {
     /// `blamed`: the endpoint had the call for more than half of its time.
     pub fn effect(&self, blamed: bool) -> Effect {
-        let deadline = if blamed { Effect::Failure } else { Effect::Neutral };
+        let deadline = if blamed {
+            Effect::Failure
+        } else {
+            Effect::Neutral
+        };
         let Some(reason) = self.reason else {
             return match self.code {
                 Code::Ok
@@ -70,12 +74,16 @@ impl Outcome {
                 | Code::Unimplemented => Effect::Success,
                 Code::Cancelled | Code::ResourceExhausted => Effect::Neutral,
                 Code::DeadlineExceeded => deadline,
-                Code::Unknown | Code::Internal | Code::Unavailable | Code::DataLoss => Effect::Failure,
+                Code::Unknown | Code::Internal | Code::Unavailable | Code::DataLoss => {
+                    Effect::Failure
+                }
             };
         };
         match reason {
             Kind::Reset if self.calm() => Effect::Neutral,
-            Kind::ConnectionLost | Kind::Reset | Kind::MissingTrailers | Kind::Protocol => Effect::Failure,
+            Kind::ConnectionLost | Kind::Reset | Kind::MissingTrailers | Kind::Protocol => {
+                Effect::Failure
+            }
             Kind::NoEndpoint if self.by == By::Peer => Effect::Failure,
             Kind::Draining | Kind::NotReady if self.by == By::Peer => Effect::Hold,
             Kind::DeadlineExceeded => deadline,
@@ -110,7 +118,11 @@ impl Outcome {
             return match self.code {
                 Code::Cancelled => Sample::Nothing,
                 Code::DeadlineExceeded => Sample::Censored,
-                Code::Unknown | Code::ResourceExhausted | Code::Internal | Code::Unavailable | Code::DataLoss => Sample::Failure,
+                Code::Unknown
+                | Code::ResourceExhausted
+                | Code::Internal
+                | Code::Unavailable
+                | Code::DataLoss => Sample::Failure,
                 Code::Ok
                 | Code::InvalidArgument
                 | Code::NotFound
@@ -124,7 +136,9 @@ impl Outcome {
             };
         };
         match (reason, self.by) {
-            (Kind::ConnectionLost | Kind::Reset | Kind::MissingTrailers | Kind::Protocol, _) => Sample::Failure,
+            (Kind::ConnectionLost | Kind::Reset | Kind::MissingTrailers | Kind::Protocol, _) => {
+                Sample::Failure
+            }
             (Kind::Overloaded | Kind::RateLimited | Kind::NoEndpoint, By::Peer) => Sample::Failure,
             (Kind::DeadlineExceeded | Kind::Cancelled | Kind::Stalled, _) => Sample::Censored,
             _ => Sample::Nothing,
@@ -135,7 +149,9 @@ impl Outcome {
         let Some(reason) = self.reason else {
             return match self.code {
                 Code::Unavailable => Repeat::When(Condition::Unavailable),
-                Code::ResourceExhausted if matches!(self.pushback, Some(Pushback::After(_))) => Repeat::When(Condition::Pushback),
+                Code::ResourceExhausted if matches!(self.pushback, Some(Pushback::After(_))) => {
+                    Repeat::When(Condition::Pushback)
+                }
                 Code::ResourceExhausted => Repeat::When(Condition::ResourceExhausted),
                 Code::Aborted => Repeat::When(Condition::Aborted),
                 Code::Internal => Repeat::When(Condition::Internal),
@@ -157,9 +173,14 @@ impl Outcome {
         match (reason, self.by) {
             (Kind::Refused, _) | (Kind::Draining | Kind::NotReady, By::Peer) => Repeat::Transparent,
             (Kind::Reset, _) if self.calm() => Repeat::Never,
-            (Kind::ConnectionLost | Kind::Reset | Kind::MissingTrailers | Kind::Cut, _) => Repeat::When(Condition::Transport),
-            (Kind::Overloaded | Kind::RateLimited | Kind::NoEndpoint, By::Peer) | (Kind::Connect | Kind::Handshake, _) => Repeat::Any,
-            (Kind::DeadlineExceeded, _) if self.ending == Ending::AttemptTimeout => Repeat::When(Condition::AttemptTimeout),
+            (Kind::ConnectionLost | Kind::Reset | Kind::MissingTrailers | Kind::Cut, _) => {
+                Repeat::When(Condition::Transport)
+            }
+            (Kind::Overloaded | Kind::RateLimited | Kind::NoEndpoint, By::Peer)
+            | (Kind::Connect | Kind::Handshake, _) => Repeat::Any,
+            (Kind::DeadlineExceeded, _) if self.ending == Ending::AttemptTimeout => {
+                Repeat::When(Condition::AttemptTimeout)
+            }
             _ => Repeat::Never,
         }
     }
@@ -184,7 +205,13 @@ mod tests {
 
     fn application(code: Code) -> Outcome {
         let base = judge().dropped(Instant::now());
-        Outcome { code, by: By::App, reason: None, ending: Ending::Trailers, ..base }
+        Outcome {
+            code,
+            by: By::App,
+            reason: None,
+            ending: Ending::Trailers,
+            ..base
+        }
     }
 
     fn reasoned(kind: Kind, by: By) -> Outcome {
@@ -193,7 +220,11 @@ mod tests {
     }
 
     fn check(outcome: &Outcome, effect: Effect, sample: Sample, repeat: Repeat) {
-        assert_eq!((outcome.effect(true), outcome.sample(), outcome.repeat()), (effect, sample, repeat), "{outcome:?}");
+        assert_eq!(
+            (outcome.effect(true), outcome.sample(), outcome.repeat()),
+            (effect, sample, repeat),
+            "{outcome:?}"
+        );
     }
 
     #[tokio::test]
@@ -201,27 +232,85 @@ mod tests {
         use Code::*;
         for (code, effect, sample, repeat) in [
             (Ok, Effect::Success, Sample::Full, Repeat::Never),
-            (Cancelled, Effect::Neutral, Sample::Nothing, Repeat::When(Condition::Cancelled)),
-            (Unknown, Effect::Failure, Sample::Failure, Repeat::When(Condition::Unknown)),
-            (InvalidArgument, Effect::Success, Sample::Full, Repeat::Never),
+            (
+                Cancelled,
+                Effect::Neutral,
+                Sample::Nothing,
+                Repeat::When(Condition::Cancelled),
+            ),
+            (
+                Unknown,
+                Effect::Failure,
+                Sample::Failure,
+                Repeat::When(Condition::Unknown),
+            ),
+            (
+                InvalidArgument,
+                Effect::Success,
+                Sample::Full,
+                Repeat::Never,
+            ),
             (NotFound, Effect::Success, Sample::Full, Repeat::Never),
             (AlreadyExists, Effect::Success, Sample::Full, Repeat::Never),
-            (FailedPrecondition, Effect::Success, Sample::Full, Repeat::Never),
+            (
+                FailedPrecondition,
+                Effect::Success,
+                Sample::Full,
+                Repeat::Never,
+            ),
             (OutOfRange, Effect::Success, Sample::Full, Repeat::Never),
-            (Unauthenticated, Effect::Success, Sample::Full, Repeat::Never),
-            (PermissionDenied, Effect::Success, Sample::Full, Repeat::Never),
-            (DeadlineExceeded, Effect::Failure, Sample::Censored, Repeat::Never),
-            (ResourceExhausted, Effect::Neutral, Sample::Failure, Repeat::When(Condition::ResourceExhausted)),
-            (Aborted, Effect::Success, Sample::Full, Repeat::When(Condition::Aborted)),
+            (
+                Unauthenticated,
+                Effect::Success,
+                Sample::Full,
+                Repeat::Never,
+            ),
+            (
+                PermissionDenied,
+                Effect::Success,
+                Sample::Full,
+                Repeat::Never,
+            ),
+            (
+                DeadlineExceeded,
+                Effect::Failure,
+                Sample::Censored,
+                Repeat::Never,
+            ),
+            (
+                ResourceExhausted,
+                Effect::Neutral,
+                Sample::Failure,
+                Repeat::When(Condition::ResourceExhausted),
+            ),
+            (
+                Aborted,
+                Effect::Success,
+                Sample::Full,
+                Repeat::When(Condition::Aborted),
+            ),
             (Unimplemented, Effect::Success, Sample::Full, Repeat::Never),
-            (Internal, Effect::Failure, Sample::Failure, Repeat::When(Condition::Internal)),
-            (Unavailable, Effect::Failure, Sample::Failure, Repeat::When(Condition::Unavailable)),
+            (
+                Internal,
+                Effect::Failure,
+                Sample::Failure,
+                Repeat::When(Condition::Internal),
+            ),
+            (
+                Unavailable,
+                Effect::Failure,
+                Sample::Failure,
+                Repeat::When(Condition::Unavailable),
+            ),
             (DataLoss, Effect::Failure, Sample::Failure, Repeat::Never),
         ] {
             check(&application(code), effect, sample, repeat);
         }
         assert_eq!(application(DeadlineExceeded).effect(false), Effect::Neutral);
-        let pushed = Outcome { pushback: Some(Pushback::After(std::time::Duration::ZERO)), ..application(ResourceExhausted) };
+        let pushed = Outcome {
+            pushback: Some(Pushback::After(std::time::Duration::ZERO)),
+            ..application(ResourceExhausted)
+        };
         assert_eq!(pushed.repeat(), Repeat::When(Condition::Pushback));
     }
 
@@ -229,35 +318,179 @@ mod tests {
     async fn reasons_move_the_consumers_as_the_table_says() {
         let transport = Repeat::When(Condition::Transport);
         for (kind, by, effect, sample, repeat) in [
-            (Kind::Refused, By::Peer, Effect::Neutral, Sample::Nothing, Repeat::Transparent),
-            (Kind::ConnectionLost, By::Peer, Effect::Failure, Sample::Failure, transport),
-            (Kind::Reset, By::Peer, Effect::Failure, Sample::Failure, transport),
-            (Kind::MissingTrailers, By::Peer, Effect::Failure, Sample::Failure, transport),
-            (Kind::Protocol, By::Peer, Effect::Failure, Sample::Failure, Repeat::Never),
-            (Kind::Overloaded, By::Peer, Effect::Neutral, Sample::Failure, Repeat::Any),
-            (Kind::RateLimited, By::Peer, Effect::Neutral, Sample::Failure, Repeat::Any),
-            (Kind::NoEndpoint, By::Peer, Effect::Failure, Sample::Failure, Repeat::Any),
-            (Kind::Draining, By::Peer, Effect::Hold, Sample::Nothing, Repeat::Transparent),
-            (Kind::NotReady, By::Peer, Effect::Hold, Sample::Nothing, Repeat::Transparent),
-            (Kind::NoEndpoint, By::Mesh, Effect::Neutral, Sample::Nothing, Repeat::Never),
-            (Kind::BreakerOpen, By::Mesh, Effect::Neutral, Sample::Nothing, Repeat::Never),
-            (Kind::Overloaded, By::Mesh, Effect::Neutral, Sample::Nothing, Repeat::Never),
-            (Kind::DeadlineExceeded, By::Mesh, Effect::Failure, Sample::Censored, Repeat::Never),
-            (Kind::DeadlineTooShort, By::Mesh, Effect::Neutral, Sample::Nothing, Repeat::Never),
-            (Kind::Cancelled, By::Caller, Effect::Neutral, Sample::Censored, Repeat::Never),
-            (Kind::Stalled, By::Mesh, Effect::Failure, Sample::Censored, Repeat::Never),
-            (Kind::Cut, By::Mesh, Effect::Neutral, Sample::Nothing, transport),
-            (Kind::Denied, By::Peer, Effect::Neutral, Sample::Nothing, Repeat::Never),
-            (Kind::Unauthenticated, By::Peer, Effect::Neutral, Sample::Nothing, Repeat::Never),
-            (Kind::Malformed, By::Peer, Effect::Neutral, Sample::Nothing, Repeat::Never),
-            (Kind::TooLarge, By::Peer, Effect::Neutral, Sample::Nothing, Repeat::Never),
-            (Kind::NoSuchMethod, By::Peer, Effect::Neutral, Sample::Nothing, Repeat::Never),
+            (
+                Kind::Refused,
+                By::Peer,
+                Effect::Neutral,
+                Sample::Nothing,
+                Repeat::Transparent,
+            ),
+            (
+                Kind::ConnectionLost,
+                By::Peer,
+                Effect::Failure,
+                Sample::Failure,
+                transport,
+            ),
+            (
+                Kind::Reset,
+                By::Peer,
+                Effect::Failure,
+                Sample::Failure,
+                transport,
+            ),
+            (
+                Kind::MissingTrailers,
+                By::Peer,
+                Effect::Failure,
+                Sample::Failure,
+                transport,
+            ),
+            (
+                Kind::Protocol,
+                By::Peer,
+                Effect::Failure,
+                Sample::Failure,
+                Repeat::Never,
+            ),
+            (
+                Kind::Overloaded,
+                By::Peer,
+                Effect::Neutral,
+                Sample::Failure,
+                Repeat::Any,
+            ),
+            (
+                Kind::RateLimited,
+                By::Peer,
+                Effect::Neutral,
+                Sample::Failure,
+                Repeat::Any,
+            ),
+            (
+                Kind::NoEndpoint,
+                By::Peer,
+                Effect::Failure,
+                Sample::Failure,
+                Repeat::Any,
+            ),
+            (
+                Kind::Draining,
+                By::Peer,
+                Effect::Hold,
+                Sample::Nothing,
+                Repeat::Transparent,
+            ),
+            (
+                Kind::NotReady,
+                By::Peer,
+                Effect::Hold,
+                Sample::Nothing,
+                Repeat::Transparent,
+            ),
+            (
+                Kind::NoEndpoint,
+                By::Mesh,
+                Effect::Neutral,
+                Sample::Nothing,
+                Repeat::Never,
+            ),
+            (
+                Kind::BreakerOpen,
+                By::Mesh,
+                Effect::Neutral,
+                Sample::Nothing,
+                Repeat::Never,
+            ),
+            (
+                Kind::Overloaded,
+                By::Mesh,
+                Effect::Neutral,
+                Sample::Nothing,
+                Repeat::Never,
+            ),
+            (
+                Kind::DeadlineExceeded,
+                By::Mesh,
+                Effect::Failure,
+                Sample::Censored,
+                Repeat::Never,
+            ),
+            (
+                Kind::DeadlineTooShort,
+                By::Mesh,
+                Effect::Neutral,
+                Sample::Nothing,
+                Repeat::Never,
+            ),
+            (
+                Kind::Cancelled,
+                By::Caller,
+                Effect::Neutral,
+                Sample::Censored,
+                Repeat::Never,
+            ),
+            (
+                Kind::Stalled,
+                By::Mesh,
+                Effect::Failure,
+                Sample::Censored,
+                Repeat::Never,
+            ),
+            (
+                Kind::Cut,
+                By::Mesh,
+                Effect::Neutral,
+                Sample::Nothing,
+                transport,
+            ),
+            (
+                Kind::Denied,
+                By::Peer,
+                Effect::Neutral,
+                Sample::Nothing,
+                Repeat::Never,
+            ),
+            (
+                Kind::Unauthenticated,
+                By::Peer,
+                Effect::Neutral,
+                Sample::Nothing,
+                Repeat::Never,
+            ),
+            (
+                Kind::Malformed,
+                By::Peer,
+                Effect::Neutral,
+                Sample::Nothing,
+                Repeat::Never,
+            ),
+            (
+                Kind::TooLarge,
+                By::Peer,
+                Effect::Neutral,
+                Sample::Nothing,
+                Repeat::Never,
+            ),
+            (
+                Kind::NoSuchMethod,
+                By::Peer,
+                Effect::Neutral,
+                Sample::Nothing,
+                Repeat::Never,
+            ),
         ] {
             check(&reasoned(kind, by), effect, sample, repeat);
         }
         let calm = judge().failed(&Error::reset(11, Processed::Maybe), Instant::now());
-        assert_eq!((calm.effect(true), calm.sample(), calm.repeat()), (Effect::Neutral, Sample::Failure, Repeat::Never));
-        let timed_out = Outcome { ending: Ending::AttemptTimeout, ..reasoned(Kind::DeadlineExceeded, By::Mesh) };
+        assert_eq!(
+            (calm.effect(true), calm.sample(), calm.repeat()),
+            (Effect::Neutral, Sample::Failure, Repeat::Never)
+        );
+        let timed_out = Outcome {
+            ending: Ending::AttemptTimeout,
+            ..reasoned(Kind::DeadlineExceeded, By::Mesh)
+        };
         assert_eq!(timed_out.repeat(), Repeat::When(Condition::AttemptTimeout));
     }
 }

@@ -7,10 +7,10 @@ use tonic::Code;
 use super::{By, Counts, Ending, Outcome, Phase};
 use crate::contract;
 use crate::error::{Error, Kind, Processed};
+use crate::grpc;
 use crate::grpc::message::Counter;
 use crate::grpc::metadata::{self, Pushback};
 use crate::grpc::status::{self, Said};
-use crate::grpc;
 
 pub const REASON: HeaderName = HeaderName::from_static("x-outrigger-reason");
 
@@ -47,7 +47,14 @@ struct Found {
 impl Judge {
     /// `reason` headers are believed: whoever hears an untrusted peer strips them first.
     pub fn new(is_grpc: bool, kind: contract::Kind, started: Instant) -> Self {
-        Self { is_grpc, kind, started, head: None, counter: Counter::default(), first_message: None }
+        Self {
+            is_grpc,
+            kind,
+            started,
+            head: None,
+            counter: Counter::default(),
+            first_message: None,
+        }
     }
 
     pub fn is_grpc(&self) -> bool {
@@ -85,38 +92,78 @@ impl Judge {
 
     /// Whether the headers alone are the whole answer, or the answer is not gRPC at all.
     pub fn answered_by_head(&self) -> bool {
-        self.head.as_ref().is_some_and(|head| head.said != Said::Nothing || (self.is_grpc && (head.status != StatusCode::OK || !head.speaks_grpc)))
+        self.head.as_ref().is_some_and(|head| {
+            head.said != Said::Nothing
+                || (self.is_grpc && (head.status != StatusCode::OK || !head.speaks_grpc))
+        })
     }
 
     /// The stream ended in order.
     pub fn end(&self, trailers: Option<&HeaderMap>, now: Instant) -> Outcome {
         let Some(head) = &self.head else {
-            return self.outcome(Code::Internal, Ending::Local, By::Mesh, Some(Kind::Internal), now);
+            return self.outcome(
+                Code::Internal,
+                Ending::Local,
+                By::Mesh,
+                Some(Kind::Internal),
+                now,
+            );
         };
         if !self.is_grpc {
             return self.http(head, now);
         }
         let found = self.found(head, trailers);
         let outcome = match found.said {
-            Said::Nonsense => self.outcome(Code::Internal, found.ending, By::Peer, Some(Kind::Protocol), now),
+            Said::Nonsense => self.outcome(
+                Code::Internal,
+                found.ending,
+                By::Peer,
+                Some(Kind::Protocol),
+                now,
+            ),
             Said::Nothing if head.status != StatusCode::OK => {
                 let ending = Ending::HttpStatus(head.status.as_u16());
-                Outcome { http_status: Some(head.status.as_u16()), ..self.outcome(status::from_http(head.status), ending, By::Peer, None, now) }
+                Outcome {
+                    http_status: Some(head.status.as_u16()),
+                    ..self.outcome(status::from_http(head.status), ending, By::Peer, None, now)
+                }
             }
-            Said::Nothing => self.outcome(Code::Unknown, Ending::MissingTrailers, By::Peer, Some(Kind::MissingTrailers), now),
-            Said::Code(_) if head.status == StatusCode::OK && !head.speaks_grpc => {
-                self.outcome(Code::Unknown, Ending::MissingTrailers, By::Peer, Some(Kind::MissingTrailers), now)
-            }
+            Said::Nothing => self.outcome(
+                Code::Unknown,
+                Ending::MissingTrailers,
+                By::Peer,
+                Some(Kind::MissingTrailers),
+                now,
+            ),
+            Said::Code(_) if head.status == StatusCode::OK && !head.speaks_grpc => self.outcome(
+                Code::Unknown,
+                Ending::MissingTrailers,
+                By::Peer,
+                Some(Kind::MissingTrailers),
+                now,
+            ),
             Said::Code(code) => match found.reason {
                 Some(reason) if code != Code::Ok => {
                     let processed = proves(reason, found.ending);
-                    Outcome { processed, ..self.outcome(code, found.ending, By::Peer, Some(reason), now) }
+                    Outcome {
+                        processed,
+                        ..self.outcome(code, found.ending, By::Peer, Some(reason), now)
+                    }
                 }
-                _ if self.is_broken(code) => self.outcome(Code::Internal, found.ending, By::App, Some(Kind::Protocol), now),
+                _ if self.is_broken(code) => self.outcome(
+                    Code::Internal,
+                    found.ending,
+                    By::App,
+                    Some(Kind::Protocol),
+                    now,
+                ),
                 _ => self.outcome(code, found.ending, By::App, None, now),
             },
         };
-        Outcome { pushback: found.pushback, ..outcome }
+        Outcome {
+            pushback: found.pushback,
+            ..outcome
+        }
     }
 
     /// The stream, or the call before it, failed.
@@ -132,30 +179,53 @@ impl Judge {
             _ => (Ending::Local, By::Mesh),
         };
         let outcome = self.outcome(error.code(), ending, by, Some(error.kind), now);
-        Outcome { processed: error.processed, pushback: error.pushback.map(Pushback::After), ..outcome }
+        Outcome {
+            processed: error.processed,
+            pushback: error.pushback.map(Pushback::After),
+            ..outcome
+        }
     }
 
     /// Nobody wants the rest: the caller reset the stream or its connection ended.
     pub fn dropped(&self, now: Instant) -> Outcome {
-        self.outcome(Code::Cancelled, Ending::Local, By::Caller, Some(Kind::Cancelled), now)
+        self.outcome(
+            Code::Cancelled,
+            Ending::Local,
+            By::Caller,
+            Some(Kind::Cancelled),
+            now,
+        )
     }
 
     pub fn received(&self) -> Counts {
-        Counts { messages: self.counter.messages, bytes: self.counter.bytes }
+        Counts {
+            messages: self.counter.messages,
+            bytes: self.counter.bytes,
+        }
     }
 
     fn http(&self, head: &Head, now: Instant) -> Outcome {
-        let (status, ending) = (head.status.as_u16(), Ending::HttpStatus(head.status.as_u16()));
+        let (status, ending) = (
+            head.status.as_u16(),
+            Ending::HttpStatus(head.status.as_u16()),
+        );
         let code = match status {
             429 => Code::ResourceExhausted,
             ..500 => Code::Ok,
             _ => status::from_http(head.status),
         };
         let base = match head.reason {
-            Some(reason) => Outcome { processed: proves(reason, Ending::TrailersOnly), ..self.outcome(reason.code(), ending, By::Peer, Some(reason), now) },
+            Some(reason) => Outcome {
+                processed: proves(reason, Ending::TrailersOnly),
+                ..self.outcome(reason.code(), ending, By::Peer, Some(reason), now)
+            },
             None => self.outcome(code, ending, By::App, None, now),
         };
-        Outcome { pushback: head.pushback, http_status: Some(status), ..base }
+        Outcome {
+            pushback: head.pushback,
+            http_status: Some(status),
+            ..base
+        }
     }
 
     /// Trailers win over the headers.
@@ -164,19 +234,36 @@ impl Judge {
             let said = status::read(trailers);
             if said != Said::Nothing {
                 let pushback = self.pushback(trailers).or(head.pushback);
-                return Found { said, ending: Ending::Trailers, reason: reason(trailers), pushback };
+                return Found {
+                    said,
+                    ending: Ending::Trailers,
+                    reason: reason(trailers),
+                    pushback,
+                };
             }
         }
-        Found { said: head.said, ending: Ending::TrailersOnly, reason: head.reason, pushback: head.pushback }
+        Found {
+            said: head.said,
+            ending: Ending::TrailersOnly,
+            reason: head.reason,
+            pushback: head.pushback,
+        }
     }
 
     /// A message count that a unary method cannot have, or a body that ends inside a message.
     fn is_broken(&self, code: Code) -> bool {
-        !self.counter.is_whole() || (code == Code::Ok && self.kind == contract::Kind::Unary && self.counter.messages != 1)
+        !self.counter.is_whole()
+            || (code == Code::Ok
+                && self.kind == contract::Kind::Unary
+                && self.counter.messages != 1)
     }
 
     fn pushback(&self, headers: &HeaderMap) -> Option<Pushback> {
-        if self.is_grpc { metadata::pushback(headers) } else { metadata::retry_after(headers) }
+        if self.is_grpc {
+            metadata::pushback(headers)
+        } else {
+            metadata::retry_after(headers)
+        }
     }
 
     fn phase(&self) -> Phase {
@@ -187,7 +274,14 @@ impl Judge {
         }
     }
 
-    fn outcome(&self, code: Code, ending: Ending, by: By, reason: Option<Kind>, now: Instant) -> Outcome {
+    fn outcome(
+        &self,
+        code: Code,
+        ending: Ending,
+        by: By,
+        reason: Option<Kind>,
+        now: Instant,
+    ) -> Outcome {
         Outcome {
             code,
             ending,
@@ -197,8 +291,13 @@ impl Judge {
             reason,
             pushback: None,
             http_status: None,
-            first_response: self.head.as_ref().map(|head| head.at.saturating_duration_since(self.started)),
-            first_message: self.first_message.map(|at| at.saturating_duration_since(self.started)),
+            first_response: self
+                .head
+                .as_ref()
+                .map(|head| head.at.saturating_duration_since(self.started)),
+            first_message: self
+                .first_message
+                .map(|at| at.saturating_duration_since(self.started)),
             elapsed: now.saturating_duration_since(self.started),
             received: self.received(),
         }
@@ -206,7 +305,10 @@ impl Judge {
 }
 
 fn reason(headers: &HeaderMap) -> Option<Kind> {
-    headers.get(REASON).and_then(|value| value.to_str().ok()).and_then(Kind::from_flag)
+    headers
+        .get(REASON)
+        .and_then(|value| value.to_str().ok())
+        .and_then(Kind::from_flag)
 }
 
 /// A sidecar's refusal proves that no application saw the call only where the sidecar says it instead of an answer.
@@ -226,7 +328,11 @@ fn proves(reason: Kind, ending: Ending) -> Processed {
             | Kind::Loop
             | Kind::DeadlineTooShort
     );
-    if refusal && ending == Ending::TrailersOnly { Processed::No } else { Processed::Maybe }
+    if refusal && ending == Ending::TrailersOnly {
+        Processed::No
+    } else {
+        Processed::Maybe
+    }
 }
 
 #[cfg(test)]

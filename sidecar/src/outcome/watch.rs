@@ -30,8 +30,16 @@ struct Watched {
 // === impl Watch ===
 
 impl Watch {
-    pub fn new(judge: Judge, deadline: Option<Instant>, report: impl FnOnce(Outcome) + 'static) -> Self {
-        Self { judge, deadline, report: Some(Box::new(report)) }
+    pub fn new(
+        judge: Judge,
+        deadline: Option<Instant>,
+        report: impl FnOnce(Outcome) + 'static,
+    ) -> Self {
+        Self {
+            judge,
+            deadline,
+            report: Some(Box::new(report)),
+        }
     }
 
     /// States what the contract says of the method, where that was learnt only on the way.
@@ -53,7 +61,10 @@ impl Watch {
                 if reply.body.is_end_stream() {
                     self.end(None);
                 } else {
-                    reply.body = Box::pin(Watched { body: reply.body, watch: self });
+                    reply.body = Box::pin(Watched {
+                        body: reply.body,
+                        watch: self,
+                    });
                 }
                 Ok(reply)
             }
@@ -93,7 +104,10 @@ impl Drop for Watch {
         }
         let now = Instant::now();
         let outcome = if self.deadline.is_some_and(|deadline| deadline <= now) {
-            self.judge.failed(&Error::new(Kind::DeadlineExceeded, "the deadline passed"), now)
+            self.judge.failed(
+                &Error::new(Kind::DeadlineExceeded, "the deadline passed"),
+                now,
+            )
         } else {
             self.judge.dropped(now)
         };
@@ -103,7 +117,9 @@ impl Drop for Watch {
 
 impl std::fmt::Debug for Watch {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Watch").field("judge", &self.judge).finish_non_exhaustive()
+        f.debug_struct("Watch")
+            .field("judge", &self.judge)
+            .finish_non_exhaustive()
     }
 }
 
@@ -113,7 +129,10 @@ impl http_body::Body for Watched {
     type Data = Data;
     type Error = Error;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Data>, Error>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Data>, Error>>> {
         let this = &mut *self;
         let polled = std::task::ready!(this.body.as_mut().poll_frame(cx));
         match &polled {
@@ -162,30 +181,53 @@ mod tests {
     fn watch(deadline: Option<Instant>) -> (Watch, Seen) {
         let seen = Seen::default();
         let sink = seen.clone();
-        (Watch::new(Judge::new(true, contract::Kind::Unknown, Instant::now()), deadline, move |outcome| sink.borrow_mut().push(outcome)), seen)
+        (
+            Watch::new(
+                Judge::new(true, contract::Kind::Unknown, Instant::now()),
+                deadline,
+                move |outcome| sink.borrow_mut().push(outcome),
+            ),
+            seen,
+        )
     }
 
     fn reply(frames: Vec<Result<Frame<Data>, Error>>) -> Reply {
-        let headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/grpc"))]);
-        Reply { status: StatusCode::OK, headers, body: Box::pin(StreamBody::new(futures::stream::iter(frames))) }
+        let headers =
+            HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/grpc"))]);
+        Reply {
+            status: StatusCode::OK,
+            headers,
+            body: Box::pin(StreamBody::new(futures::stream::iter(frames))),
+        }
     }
 
     fn data() -> Result<Frame<Data>, Error> {
-        Ok(Frame::data(Data::uncredited(Bytes::from_static(&[0, 0, 0, 0, 0]))))
+        Ok(Frame::data(Data::uncredited(Bytes::from_static(&[
+            0, 0, 0, 0, 0,
+        ]))))
     }
 
     fn trailers(status: &'static str) -> Result<Frame<Data>, Error> {
-        Ok(Frame::trailers(HeaderMap::from_iter([(crate::grpc::status::STATUS, HeaderValue::from_static(status))])))
+        Ok(Frame::trailers(HeaderMap::from_iter([(
+            crate::grpc::status::STATUS,
+            HeaderValue::from_static(status),
+        )])))
     }
 
     #[tokio::test]
     async fn the_end_is_reported_once() {
         let (watch, seen) = watch(None);
-        let mut body = watch.follow(Ok(reply(vec![data(), trailers("5")]))).unwrap().body;
+        let mut body = watch
+            .follow(Ok(reply(vec![data(), trailers("5")])))
+            .unwrap()
+            .body;
         while body.frame().await.is_some() {}
         drop(body);
         let seen = seen.borrow();
-        assert_eq!((seen.len(), seen[0].code, seen[0].received.messages), (1, Code::NotFound, 1));
+        assert_eq!(
+            (seen.len(), seen[0].code, seen[0].received.messages),
+            (1, Code::NotFound, 1)
+        );
     }
 
     #[tokio::test]
@@ -201,7 +243,10 @@ mod tests {
     async fn what_is_dropped_was_cancelled_by_the_caller() {
         let (watch, seen) = watch(None);
         drop(watch.follow(Ok(reply(vec![data()]))).unwrap());
-        assert_eq!((seen.borrow()[0].code, seen.borrow()[0].by), (Code::Cancelled, By::Caller));
+        assert_eq!(
+            (seen.borrow()[0].code, seen.borrow()[0].by),
+            (Code::Cancelled, By::Caller)
+        );
     }
 
     #[tokio::test(start_paused = true)]
@@ -215,7 +260,11 @@ mod tests {
     #[tokio::test]
     async fn errors_are_judged_and_passed_on() {
         let (watch, seen) = watch(None);
-        assert!(watch.follow(Err(Error::reset(2, crate::error::Processed::Maybe))).is_err());
+        assert!(
+            watch
+                .follow(Err(Error::reset(2, crate::error::Processed::Maybe)))
+                .is_err()
+        );
         assert_eq!(seen.borrow()[0].code, Code::Internal);
     }
 }

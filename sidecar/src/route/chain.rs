@@ -91,8 +91,15 @@ struct Compiler<'a> {
 
 impl Chain {
     /// `targets` holds an entry for every target of the chain, kept by id over changes.
-    pub fn new(chain: &CompiledChain, targets: &BTreeMap<String, Arc<Target>>) -> Result<Self, Error> {
-        let mut compiler = Compiler { chain, targets, leaves: Vec::new() };
+    pub fn new(
+        chain: &CompiledChain,
+        targets: &BTreeMap<String, Arc<Target>>,
+    ) -> Result<Self, Error> {
+        let mut compiler = Compiler {
+            chain,
+            targets,
+            leaves: Vec::new(),
+        };
         let root = compiler.step(&chain.start_node, &Settled::default(), 0)?;
         let mut targets = Vec::new();
         for target in compiler.leaves.iter().flat_map(|leaf| &leaf.targets) {
@@ -100,19 +107,32 @@ impl Chain {
                 targets.push(target.clone());
             }
         }
-        Ok(Self { root, leaves: compiler.leaves.into_iter().map(Arc::new).collect(), targets })
+        Ok(Self {
+            root,
+            leaves: compiler.leaves.into_iter().map(Arc::new).collect(),
+            targets,
+        })
     }
 
     /// First matching route, weighted draw per splitter; `None` = nothing matches.
-    pub fn walk(&self, request: &Request<'_>, random: &mut impl FnMut() -> f64, ready: &dyn Fn(&Leaf) -> bool) -> Option<Walked> {
+    pub fn walk(
+        &self,
+        request: &Request<'_>,
+        random: &mut impl FnMut() -> f64,
+        ready: &dyn Fn(&Leaf) -> bool,
+    ) -> Option<Walked> {
         let mut step = &self.root;
         let mut how = None;
         loop {
             step = match step {
                 Step::Leaf(leaf) => return Some(Walked { leaf: *leaf, how }),
-                Step::Route(routes) => routes.iter().find(|(matcher, _)| matcher.matches(request)).map(|(_, step)| step)?,
+                Step::Route(routes) => routes
+                    .iter()
+                    .find(|(matcher, _)| matcher.matches(request))
+                    .map(|(_, step)| step)?,
                 Step::Split { weights, legs } => {
-                    let (leg, chosen) = split::choose(weights, |leg| self.any_ready(&legs[leg], ready), random)?;
+                    let (leg, chosen) =
+                        split::choose(weights, |leg| self.any_ready(&legs[leg], ready), random)?;
                     how = Some(chosen);
                     &legs[leg]
                 }
@@ -136,7 +156,11 @@ impl Compiler<'_> {
         if depth >= MAX_DEPTH {
             return Err(Error::TooDeep);
         }
-        let node = self.chain.nodes.get(name).ok_or_else(|| Error::MissingNode(name.to_owned()))?;
+        let node = self
+            .chain
+            .nodes
+            .get(name)
+            .ok_or_else(|| Error::MissingNode(name.to_owned()))?;
         match node.r#type.as_str() {
             "router" => self.router(node, settled, depth),
             "splitter" => self.splitter(node, settled, depth),
@@ -148,14 +172,24 @@ impl Compiler<'_> {
     fn router(&mut self, node: &ChainNode, settled: &Settled, depth: usize) -> Result<Step, Error> {
         let mut routes = Vec::new();
         for route in &node.routes {
-            let http = route.definition.r#match.as_ref().and_then(|given| given.http.as_ref());
+            let http = route
+                .definition
+                .r#match
+                .as_ref()
+                .and_then(|given| given.http.as_ref());
             let matcher = http.map(Matcher::new).transpose()?.unwrap_or_default();
             let mut below = settled.clone();
             if let Some(destination) = &route.definition.destination {
                 below.limit = limit(destination);
                 below.policy = Policy::of_route(destination);
-                below.modify = below.modify.and(destination.request_headers.as_ref(), destination.response_headers.as_ref())?;
-                if let (false, Some(prefix)) = (destination.prefix_rewrite.is_empty(), matcher.matched_prefix()) {
+                below.modify = below.modify.and(
+                    destination.request_headers.as_ref(),
+                    destination.response_headers.as_ref(),
+                )?;
+                if let (false, Some(prefix)) = (
+                    destination.prefix_rewrite.is_empty(),
+                    matcher.matched_prefix(),
+                ) {
                     below.modify = below.modify.rewriting(prefix, &destination.prefix_rewrite);
                 }
             }
@@ -165,14 +199,26 @@ impl Compiler<'_> {
         Ok(Step::Route(routes))
     }
 
-    fn splitter(&mut self, node: &ChainNode, settled: &Settled, depth: usize) -> Result<Step, Error> {
+    fn splitter(
+        &mut self,
+        node: &ChainNode,
+        settled: &Settled,
+        depth: usize,
+    ) -> Result<Step, Error> {
         let first = self.leaves.len();
         let (mut weights, mut legs, mut largest) = (Vec::new(), Vec::new(), None::<(u32, usize)>);
         for split in &node.splits {
             let weight = split::basis_points(split.weight);
             let mut below = settled.clone();
-            below.modify = below.modify.and(split.definition.request_headers.as_ref(), split.definition.response_headers.as_ref())?;
-            let leg = if split.definition.service_subset.is_empty() { &split.definition.service } else { &split.definition.service_subset };
+            below.modify = below.modify.and(
+                split.definition.request_headers.as_ref(),
+                split.definition.response_headers.as_ref(),
+            )?;
+            let leg = if split.definition.service_subset.is_empty() {
+                &split.definition.service
+            } else {
+                &split.definition.service_subset
+            };
             below.leg = (!leg.is_empty()).then(|| leg.clone());
             let start = self.leaves.len();
             legs.push(self.step(&split.next_node, &below, depth + 1)?);
@@ -194,20 +240,38 @@ impl Compiler<'_> {
 
     fn resolver(&mut self, name: &str, node: &ChainNode, settled: &Settled) -> Result<Step, Error> {
         let resolver = node.resolver.clone().unwrap_or_default();
-        let failover = resolver.failover.map(|failover| failover.targets).unwrap_or_default();
+        let failover = resolver
+            .failover
+            .map(|failover| failover.targets)
+            .unwrap_or_default();
         let mut targets = Vec::new();
         for id in std::iter::once(&resolver.target).chain(&failover) {
-            targets.push(self.targets.get(id).cloned().ok_or_else(|| Error::MissingTarget(id.clone()))?);
+            targets.push(
+                self.targets
+                    .get(id)
+                    .cloned()
+                    .ok_or_else(|| Error::MissingTarget(id.clone()))?,
+            );
         }
         let mut limit = settled.limit;
         // A resolver's own timeout counts only where the chain starts with it.
         if name == self.chain.start_node
-            && let Some(timeout) = resolver.request_timeout.as_duration().filter(|timeout| !timeout.is_zero())
+            && let Some(timeout) = resolver
+                .request_timeout
+                .as_duration()
+                .filter(|timeout| !timeout.is_zero())
         {
             limit = Limit::At(timeout);
         }
         let name = settled.leg.clone().unwrap_or_else(|| node.name.clone());
-        self.leaves.push(Leaf { name: name.into(), targets, escape: Vec::new(), limit, policy: settled.policy.clone(), modify: Arc::new(settled.modify.clone()) });
+        self.leaves.push(Leaf {
+            name: name.into(),
+            targets,
+            escape: Vec::new(),
+            limit,
+            policy: settled.policy.clone(),
+            modify: Arc::new(settled.modify.clone()),
+        });
         Ok(Step::Leaf(self.leaves.len() - 1))
     }
 }

@@ -21,7 +21,10 @@ pub struct Request<'a> {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("invalid pattern {pattern:?}: {source}")]
-    Regex { pattern: String, source: Box<regex::Error> },
+    Regex {
+        pattern: String,
+        source: Box<regex::Error>,
+    },
     #[error("header or query match {0:?} says nothing to compare with")]
     Empty(String),
 }
@@ -66,15 +69,40 @@ impl Matcher {
             None
         };
         let headers = http.header.iter().map(header).collect::<Result<_, _>>()?;
-        let query = http.query_param.iter().map(query).collect::<Result<_, _>>()?;
-        Ok(Self { path, headers, query, methods: http.methods.iter().map(|method| method.to_ascii_uppercase()).collect() })
+        let query = http
+            .query_param
+            .iter()
+            .map(query)
+            .collect::<Result<_, _>>()?;
+        Ok(Self {
+            path,
+            headers,
+            query,
+            methods: http
+                .methods
+                .iter()
+                .map(|method| method.to_ascii_uppercase())
+                .collect(),
+        })
     }
 
     pub fn matches(&self, request: &Request<'_>) -> bool {
-        self.path.as_ref().is_none_or(|path| path.matches(request.path))
-            && (self.methods.is_empty() || self.methods.iter().any(|method| method == request.method.as_str()))
-            && self.headers.iter().all(|(name, text, invert)| header_matches(request.headers, name, text, *invert))
-            && self.query.iter().all(|(name, text)| query_matches(request.query, name, text))
+        self.path
+            .as_ref()
+            .is_none_or(|path| path.matches(request.path))
+            && (self.methods.is_empty()
+                || self
+                    .methods
+                    .iter()
+                    .any(|method| method == request.method.as_str()))
+            && self
+                .headers
+                .iter()
+                .all(|(name, text, invert)| header_matches(request.headers, name, text, *invert))
+            && self
+                .query
+                .iter()
+                .all(|(name, text)| query_matches(request.query, name, text))
     }
 
     /// The part of the path that a prefix rewrite replaces.
@@ -94,7 +122,9 @@ impl Path {
             Self::Exact(exact, false) => path == exact,
             Self::Exact(exact, true) => path.eq_ignore_ascii_case(exact),
             Self::Prefix(prefix, false) => path.starts_with(prefix.as_str()),
-            Self::Prefix(prefix, true) => path.split_at_checked(prefix.len()).is_some_and(|(start, _)| start.eq_ignore_ascii_case(prefix)),
+            Self::Prefix(prefix, true) => path
+                .split_at_checked(prefix.len())
+                .is_some_and(|(start, _)| start.eq_ignore_ascii_case(prefix)),
             Self::Regex(regex) => regex.is_match(path),
         }
     }
@@ -121,7 +151,10 @@ fn full_match(pattern: &str, fold: bool) -> Result<Regex, Error> {
         .case_insensitive(fold)
         .size_limit(REGEX_SIZE)
         .build()
-        .map_err(|source| Error::Regex { pattern: pattern.to_owned(), source: Box::new(source) })
+        .map_err(|source| Error::Regex {
+            pattern: pattern.to_owned(),
+            source: Box::new(source),
+        })
 }
 
 fn header(given: &HeaderMatch) -> Result<(String, Text, bool), Error> {
@@ -164,20 +197,32 @@ fn header_matches(headers: &HeaderMap, name: &str, text: &Text, invert: bool) ->
     if values.is_empty() {
         return false;
     }
-    let Some(readable) = values.iter().map(|value| value.to_str().ok()).collect::<Option<Vec<_>>>() else { return false };
-    let holds = readable.iter().any(|value| text.matches(value)) || (readable.len() > 1 && text.matches(&readable.join(",")));
+    let Some(readable) = values
+        .iter()
+        .map(|value| value.to_str().ok())
+        .collect::<Option<Vec<_>>>()
+    else {
+        return false;
+    };
+    let holds = readable.iter().any(|value| text.matches(value))
+        || (readable.len() > 1 && text.matches(&readable.join(",")));
     holds != invert
 }
 
 fn query_matches(query: &str, name: &str, text: &Text) -> bool {
-    query.split('&').filter(|pair| !pair.is_empty()).any(|pair| {
-        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-        decode(key) == name && text.matches(&decode(value))
-    })
+    query
+        .split('&')
+        .filter(|pair| !pair.is_empty())
+        .any(|pair| {
+            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+            decode(key) == name && text.matches(&decode(value))
+        })
 }
 
 fn decode(text: &str) -> String {
-    percent_encoding::percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned()
+    percent_encoding::percent_decode_str(&text.replace('+', " "))
+        .decode_utf8_lossy()
+        .into_owned()
 }
 
 #[cfg(test)]
@@ -185,18 +230,54 @@ mod tests {
     use super::*;
     use http::{HeaderName, HeaderValue};
 
-    fn check(http: &HttpMatch, path: &str, query: &str, headers: &[(&'static str, &'static str)], expected: bool) {
-        let headers: HeaderMap = headers.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value))).collect();
-        let request = Request { path, query, method: &Method::POST, headers: &headers };
-        assert_eq!(Matcher::new(http).unwrap().matches(&request), expected, "{http:?} {path}?{query} {headers:?}");
+    fn check(
+        http: &HttpMatch,
+        path: &str,
+        query: &str,
+        headers: &[(&'static str, &'static str)],
+        expected: bool,
+    ) {
+        let headers: HeaderMap = headers
+            .iter()
+            .map(|(name, value)| {
+                (
+                    HeaderName::from_static(name),
+                    HeaderValue::from_static(value),
+                )
+            })
+            .collect();
+        let request = Request {
+            path,
+            query,
+            method: &Method::POST,
+            headers: &headers,
+        };
+        assert_eq!(
+            Matcher::new(http).unwrap().matches(&request),
+            expected,
+            "{http:?} {path}?{query} {headers:?}"
+        );
     }
 
     #[test]
     fn paths() {
-        let exact = HttpMatch { path_exact: "/a".to_owned(), ..HttpMatch::default() };
-        let prefix = HttpMatch { path_prefix: "/a".to_owned(), ..HttpMatch::default() };
-        let regex = HttpMatch { path_regex: "/a/[0-9]+".to_owned(), ..HttpMatch::default() };
-        let folded = HttpMatch { path_prefix: "/Ab".to_owned(), case_insensitive: true, ..HttpMatch::default() };
+        let exact = HttpMatch {
+            path_exact: "/a".to_owned(),
+            ..HttpMatch::default()
+        };
+        let prefix = HttpMatch {
+            path_prefix: "/a".to_owned(),
+            ..HttpMatch::default()
+        };
+        let regex = HttpMatch {
+            path_regex: "/a/[0-9]+".to_owned(),
+            ..HttpMatch::default()
+        };
+        let folded = HttpMatch {
+            path_prefix: "/Ab".to_owned(),
+            case_insensitive: true,
+            ..HttpMatch::default()
+        };
         for (http, path, expected) in [
             (&HttpMatch::default(), "/anything", true),
             (&exact, "/a", true),
@@ -217,9 +298,15 @@ mod tests {
     #[test]
     fn headers() {
         let of = |change: fn(&mut HeaderMatch)| {
-            let mut header = HeaderMatch { name: "X-A".to_owned(), ..HeaderMatch::default() };
+            let mut header = HeaderMatch {
+                name: "X-A".to_owned(),
+                ..HeaderMatch::default()
+            };
             change(&mut header);
-            HttpMatch { header: vec![header], ..HttpMatch::default() }
+            HttpMatch {
+                header: vec![header],
+                ..HttpMatch::default()
+            }
         };
         let present = of(|header| header.present = true);
         let absent = of(|header| (header.present, header.invert) = (true, true));
@@ -244,18 +331,58 @@ mod tests {
 
     #[test]
     fn query_and_method() {
-        let query = HttpMatch { query_param: vec![QueryMatch { name: "a b".to_owned(), exact: "1".to_owned(), ..QueryMatch::default() }], ..HttpMatch::default() };
+        let query = HttpMatch {
+            query_param: vec![QueryMatch {
+                name: "a b".to_owned(),
+                exact: "1".to_owned(),
+                ..QueryMatch::default()
+            }],
+            ..HttpMatch::default()
+        };
         check(&query, "/", "x=2&a%20b=1", &[], true);
         check(&query, "/", "a+b=1", &[], true);
         check(&query, "/", "a+b=2", &[], false);
         check(&query, "/", "", &[], false);
-        check(&HttpMatch { methods: vec!["get".to_owned()], ..HttpMatch::default() }, "/", "", &[], false);
-        check(&HttpMatch { methods: vec!["get".to_owned(), "POST".to_owned()], ..HttpMatch::default() }, "/", "", &[], true);
+        check(
+            &HttpMatch {
+                methods: vec!["get".to_owned()],
+                ..HttpMatch::default()
+            },
+            "/",
+            "",
+            &[],
+            false,
+        );
+        check(
+            &HttpMatch {
+                methods: vec!["get".to_owned(), "POST".to_owned()],
+                ..HttpMatch::default()
+            },
+            "/",
+            "",
+            &[],
+            true,
+        );
     }
 
     #[test]
     fn what_cannot_be_evaluated_is_an_error() {
-        assert!(Matcher::new(&HttpMatch { path_regex: "(".to_owned(), ..HttpMatch::default() }).is_err());
-        assert!(Matcher::new(&HttpMatch { header: vec![HeaderMatch { name: "x".to_owned(), ..HeaderMatch::default() }], ..HttpMatch::default() }).is_err());
+        assert!(
+            Matcher::new(&HttpMatch {
+                path_regex: "(".to_owned(),
+                ..HttpMatch::default()
+            })
+            .is_err()
+        );
+        assert!(
+            Matcher::new(&HttpMatch {
+                header: vec![HeaderMatch {
+                    name: "x".to_owned(),
+                    ..HeaderMatch::default()
+                }],
+                ..HttpMatch::default()
+            })
+            .is_err()
+        );
     }
 }

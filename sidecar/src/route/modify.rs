@@ -32,10 +32,15 @@ pub struct Error(String);
 
 impl Modify {
     /// This, and then what a further node asks for.
-    pub fn and(&self, request: Option<&HeaderModifiers>, response: Option<&HeaderModifiers>) -> Result<Self, Error> {
+    pub fn and(
+        &self,
+        request: Option<&HeaderModifiers>,
+        response: Option<&HeaderModifiers>,
+    ) -> Result<Self, Error> {
         let mut more = self.clone();
         more.request.extend(request.map(Changes::new).transpose()?);
-        more.response.extend(response.map(Changes::new).transpose()?);
+        more.response
+            .extend(response.map(Changes::new).transpose()?);
         Ok(more)
     }
 
@@ -74,8 +79,25 @@ fn rewritten(uri: &Uri, prefix: &str, replacement: &str) -> Option<Uri> {
 
 impl Changes {
     fn new(modifiers: &HeaderModifiers) -> Result<Self, Error> {
-        let pairs = |map: &BTreeMap<String, String>| map.iter().map(|(name, value)| Ok((parse(name)?, HeaderValue::from_str(value).map_err(|_| Error(value.clone()))?))).collect::<Result<_, Error>>();
-        Ok(Self { add: pairs(&modifiers.add)?, set: pairs(&modifiers.set)?, remove: modifiers.remove.iter().map(|name| parse(name)).collect::<Result<_, _>>()? })
+        let pairs = |map: &BTreeMap<String, String>| {
+            map.iter()
+                .map(|(name, value)| {
+                    Ok((
+                        parse(name)?,
+                        HeaderValue::from_str(value).map_err(|_| Error(value.clone()))?,
+                    ))
+                })
+                .collect::<Result<_, Error>>()
+        };
+        Ok(Self {
+            add: pairs(&modifiers.add)?,
+            set: pairs(&modifiers.set)?,
+            remove: modifiers
+                .remove
+                .iter()
+                .map(|name| parse(name))
+                .collect::<Result<_, _>>()?,
+        })
     }
 
     fn apply(&self, headers: &mut HeaderMap) {
@@ -106,16 +128,37 @@ mod tests {
             set: [("x-a".to_owned(), "1".to_owned())].into(),
             remove: vec!["X-B".to_owned()],
         };
-        let mut headers = HeaderMap::from_iter([(HeaderName::from_static("x-a"), HeaderValue::from_static("0")), (HeaderName::from_static("x-b"), HeaderValue::from_static("0"))]);
+        let mut headers = HeaderMap::from_iter([
+            (
+                HeaderName::from_static("x-a"),
+                HeaderValue::from_static("0"),
+            ),
+            (
+                HeaderName::from_static("x-b"),
+                HeaderValue::from_static("0"),
+            ),
+        ]);
         Changes::new(&modifiers).unwrap().apply(&mut headers);
-        assert_eq!(headers.get_all("x-a").iter().collect::<Vec<_>>(), ["1", "2"]);
+        assert_eq!(
+            headers.get_all("x-a").iter().collect::<Vec<_>>(),
+            ["1", "2"]
+        );
         assert!(!headers.contains_key("x-b"));
     }
 
     #[test]
     fn a_prefix_is_rewritten_with_its_query_kept() {
-        for (uri, prefix, replacement, expected) in [("/old/x?y=1", "/old", "/new", "/new/x?y=1"), ("/a", "/a", "/b", "/b"), ("/svc.V1/Get", "/svc.V1/", "/svc.V2/", "/svc.V2/Get")] {
-            assert_eq!(rewritten(&uri.parse().unwrap(), prefix, replacement).unwrap().to_string(), expected);
+        for (uri, prefix, replacement, expected) in [
+            ("/old/x?y=1", "/old", "/new", "/new/x?y=1"),
+            ("/a", "/a", "/b", "/b"),
+            ("/svc.V1/Get", "/svc.V1/", "/svc.V2/", "/svc.V2/Get"),
+        ] {
+            assert_eq!(
+                rewritten(&uri.parse().unwrap(), prefix, replacement)
+                    .unwrap()
+                    .to_string(),
+                expected
+            );
         }
     }
 }

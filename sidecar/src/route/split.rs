@@ -20,7 +20,11 @@ impl How {
 }
 
 /// A leg's weight in basis points (hundredths of a percent).
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "weights are 0 to 100 with two decimals")]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "weights are 0 to 100 with two decimals"
+)]
 pub fn basis_points(weight: f32) -> u32 {
     (f64::from(weight.clamp(0.0, 100.0)) * 100.0).round() as u32
 }
@@ -43,12 +47,20 @@ pub fn draw(weights: &[u32], u: f64) -> Option<usize> {
 
 /// The leg of a call. A drawn leg with nobody ready gives its calls to the ready ones in proportion to weight; with nobody ready
 /// anywhere the draw stands, and the call waits there.
-pub fn choose(weights: &[u32], ready: impl Fn(usize) -> bool, random: &mut impl FnMut() -> f64) -> Option<(usize, How)> {
+pub fn choose(
+    weights: &[u32],
+    ready: impl Fn(usize) -> bool,
+    random: &mut impl FnMut() -> f64,
+) -> Option<(usize, How)> {
     let drawn = draw(weights, random())?;
     if ready(drawn) {
         return Some((drawn, How::Random));
     }
-    let open: Vec<u32> = weights.iter().enumerate().map(|(index, weight)| if ready(index) { *weight } else { 0 }).collect();
+    let open: Vec<u32> = weights
+        .iter()
+        .enumerate()
+        .map(|(index, weight)| if ready(index) { *weight } else { 0 })
+        .collect();
     if open.iter().all(|weight| *weight == 0) {
         return Some((drawn, How::Random));
     }
@@ -95,17 +107,32 @@ mod tests {
         let mut counts = [0_u32; 3];
         for step in 0..10_000 {
             let mut draws = [0.05, f64::from(step) / 10_000.0].into_iter();
-            let (leg, how) = choose(&[6_000, 3_000, 1_000], |leg| leg != 2, &mut || draws.next().unwrap()).unwrap();
+            let (leg, how) = choose(&[6_000, 3_000, 1_000], |leg| leg != 2, &mut || {
+                draws.next().unwrap()
+            })
+            .unwrap();
             assert_eq!(how, How::EmptyLeg);
             counts[leg] += 1;
         }
-        assert!(counts[0].abs_diff(6_667) < 2 && counts[1].abs_diff(3_333) < 2 && counts[2] == 0, "{counts:?}");
-        assert_eq!(choose(&[5_000, 5_000], |_| false, &mut || 0.9), Some((0, How::Random)));
+        assert!(
+            counts[0].abs_diff(6_667) < 2 && counts[1].abs_diff(3_333) < 2 && counts[2] == 0,
+            "{counts:?}"
+        );
+        assert_eq!(
+            choose(&[5_000, 5_000], |_| false, &mut || 0.9),
+            Some((0, How::Random))
+        );
     }
 
     #[test]
     fn weights_are_exact_to_a_hundredth_of_a_percent() {
-        for (weight, expected) in [(0.0, 0), (0.01, 1), (33.33, 3_333), (99.99, 9_999), (100.0, 10_000)] {
+        for (weight, expected) in [
+            (0.0, 0),
+            (0.01, 1),
+            (33.33, 3_333),
+            (99.99, 9_999),
+            (100.0, 10_000),
+        ] {
             assert_eq!(basis_points(weight), expected);
         }
     }

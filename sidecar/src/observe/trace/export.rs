@@ -7,7 +7,9 @@ use opentelemetry::trace::{SpanContext, SpanId, Status, TraceFlags, TraceId, Tra
 use opentelemetry::{InstrumentationScope, KeyValue};
 use opentelemetry_otlp::{SpanExporter, WithExportConfig};
 use opentelemetry_sdk::Resource;
-use opentelemetry_sdk::trace::{BatchConfigBuilder, BatchSpanProcessor, SpanData, SpanEvents, SpanLinks, SpanProcessor};
+use opentelemetry_sdk::trace::{
+    BatchConfigBuilder, BatchSpanProcessor, SpanData, SpanEvents, SpanLinks, SpanProcessor,
+};
 
 use super::Context;
 
@@ -39,29 +41,53 @@ pub struct Span {
 impl Exporter {
     /// The exporter OpenTelemetry's own variable asks for.
     pub fn from_environment(service: &str, instance: &str, version: &str) -> Self {
-        #[expect(clippy::disallowed_methods, reason = "OpenTelemetry's standard setting, read once when the process is built")]
-        let endpoint = std::env::var("OTEL_EXPORTER_OTLP_ENDPOINT").ok().filter(|endpoint| !endpoint.is_empty());
-        endpoint.map_or_else(Self::default, |endpoint| Self::to(&endpoint, service, instance, version))
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "OpenTelemetry's standard setting, read once when the process is built"
+        )]
+        let endpoint = std::env::var("OTEL_EXPORTER_OTLP_ENDPOINT")
+            .ok()
+            .filter(|endpoint| !endpoint.is_empty());
+        endpoint.map_or_else(Self::default, |endpoint| {
+            Self::to(&endpoint, service, instance, version)
+        })
     }
 
     fn to(endpoint: &str, service: &str, instance: &str, version: &str) -> Self {
         let scope = InstrumentationScope::builder("outrigger-sidecar").build();
-        let built = SpanExporter::builder().with_http().with_endpoint(format!("{}/v1/traces", endpoint.trim_end_matches('/'))).with_timeout(Duration::from_secs(5)).build();
+        let built = SpanExporter::builder()
+            .with_http()
+            .with_endpoint(format!("{}/v1/traces", endpoint.trim_end_matches('/')))
+            .with_timeout(Duration::from_secs(5))
+            .build();
         let exporter = match built {
             Ok(exporter) => exporter,
             Err(error) => {
                 tracing::error!(%error, endpoint, "traces are not exported; check OTEL_EXPORTER_OTLP_ENDPOINT");
-                return Self { processor: None, scope };
+                return Self {
+                    processor: None,
+                    scope,
+                };
             }
         };
-        let batch = BatchConfigBuilder::default().with_max_queue_size(QUEUE).with_max_export_batch_size(BATCH).with_scheduled_delay(DELAY).build();
+        let batch = BatchConfigBuilder::default()
+            .with_max_queue_size(QUEUE)
+            .with_max_export_batch_size(BATCH)
+            .with_scheduled_delay(DELAY)
+            .build();
         let mut processor = BatchSpanProcessor::new(exporter, batch);
         let resource = Resource::builder_empty()
             .with_service_name(format!("{service}-sidecar"))
-            .with_attributes([KeyValue::new("service.instance.id", instance.to_owned()), KeyValue::new("service.version", version.to_owned())])
+            .with_attributes([
+                KeyValue::new("service.instance.id", instance.to_owned()),
+                KeyValue::new("service.version", version.to_owned()),
+            ])
             .build();
         processor.set_resource(&resource);
-        Self { processor: Some(processor), scope }
+        Self {
+            processor: Some(processor),
+            scope,
+        }
     }
 
     /// Whether a span would go anywhere: asked before its attributes are built.
@@ -71,12 +97,27 @@ impl Exporter {
 
     /// Queues a finished span; never waits.
     pub fn export(&self, span: Span) {
-        let Some(processor) = &self.processor else { return };
-        #[expect(clippy::disallowed_methods, reason = "spans carry wall-clock times; the duration was measured on the monotonic clock")]
+        let Some(processor) = &self.processor else {
+            return;
+        };
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "spans carry wall-clock times; the duration was measured on the monotonic clock"
+        )]
         let end_time = SystemTime::now();
-        let flags = if span.context.sampled { TraceFlags::SAMPLED } else { TraceFlags::NOT_SAMPLED };
+        let flags = if span.context.sampled {
+            TraceFlags::SAMPLED
+        } else {
+            TraceFlags::NOT_SAMPLED
+        };
         processor.on_end(SpanData {
-            span_context: SpanContext::new(trace_id(span.context.trace_id), span_id(span.context.span_id), flags, false, TraceState::NONE),
+            span_context: SpanContext::new(
+                trace_id(span.context.trace_id),
+                span_id(span.context.span_id),
+                flags,
+                false,
+                TraceState::NONE,
+            ),
             parent_span_id: span_id(span.context.parent_id),
             parent_span_is_remote: span.kind == SpanKind::Server,
             span_kind: span.kind,
@@ -87,7 +128,11 @@ impl Exporter {
             dropped_attributes_count: 0,
             events: SpanEvents::default(),
             links: SpanLinks::default(),
-            status: if span.failed { Status::error("") } else { Status::Unset },
+            status: if span.failed {
+                Status::error("")
+            } else {
+                Status::Unset
+            },
             instrumentation_scope: self.scope.clone(),
         });
     }

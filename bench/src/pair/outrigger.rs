@@ -1,0 +1,154 @@
+//! A pair of sidecars of this workspace, with a registry of their own and everything at its default.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, ensure};
+use serde::Deserialize;
+use serde_json::json;
+use tokio::process::Command;
+
+use super::process::Process;
+use super::topology::Topology;
+use super::{METHOD, SERVICE};
+
+/// What a sidecar reports once it has bound.
+#[derive(Debug, Deserialize)]
+struct Addresses {
+    outbound: Option<String>,
+    health: SocketAddr,
+}
+
+pub(crate) async fn start(folder: &Path, application: SocketAddr) -> anyhow::Result<Topology> {
+    let program = build().await?;
+    let registry = start_registry(&program, folder).await?;
+    let contract = folder.join("contract.binpb");
+    let set = outrigger_proto::contract(SERVICE).context("the catalogue's contract")?;
+    std::fs::write(&contract, set)?;
+    let contract = contract.display();
+
+    let callee = format!(
+        "service = \"{SERVICE}\"\ninstance = \"{SERVICE}-v1-0\"\n\
+         [application]\naddress = \"{application}\"\nprotocol = \"grpc\"\ncontract = \"{contract}\"\n\
+         [inbound]\nbind = \"127.0.0.1:0\"\n[outbound]\nbind = \"127.0.0.1:0\"\n"
+    );
+    let (callee, callee_addresses) = start_sidecar(&program, folder, &registry.address, "callee", &callee, "/ready").await?;
+    let caller = format!(
+        "service = \"web\"\ninstance = \"web-v1-0\"\n[outbound]\nbind = \"127.0.0.1:0\"\n\
+         [[upstream]]\nname = \"{SERVICE}\"\ncontract = \"{contract}\"\n"
+    );
+    let (caller, caller_addresses) =
+        start_sidecar(&program, folder, &registry.address, "caller", &caller, "/ready/outbound").await?;
+    let address = caller_addresses.outbound.context("no outbound address")?;
+    Ok(Topology {
+        name: "outrigger",
+        address: address.parse().context("the outbound address")?,
+        proxies: vec![caller, callee],
+        metrics: vec![caller_addresses.health, callee_addresses.health],
+        beside: vec![registry.process],
+    })
+}
+
+/// A comparison with what others measure is fair only if ours measured too: series of the method, on both sides.
+pub(crate) async fn assert_observed(topologies: &[Topology]) -> anyhow::Result<()> {
+    let ours = topologies
+        .iter()
+        .find(|topology| topology.name == "outrigger")
+        .context("no pair of ours")?;
+    let method = METHOD.trim_start_matches('/');
+    let families = ["grpc_client_attempt_started_total", "grpc_server_call_started_total"];
+    for (address, family) in ours.metrics.iter().zip(families) {
+        let text = get(*address, "/metrics").await?;
+        let counted = text
+            .lines()
+            .any(|line| line.starts_with(family) && line.contains(method));
+        ensure!(counted, "{address} has no {family} of {method}:\n{text}");
+    }
+    Ok(())
+}
+
+/// The program that this workspace builds in the profile of this one, unless `OUTRIGGER_BIN` names it.
+#[expect(clippy::disallowed_methods, reason = "the program's edge to its environment")]
+async fn build() -> anyhow::Result<PathBuf> {
+    if let Some(path) = std::env::var_os("OUTRIGGER_BIN") {
+        return Ok(PathBuf::from(path));
+    }
+    let own = std::env::current_exe()?;
+    let folder = own.parent().context("a folder")?;
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command
+        .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+        .args(["build", "--quiet", "--package", "outrigger", "--bin", "outrigger", "--target-dir"])
+        .arg(folder.parent().context("a target folder")?);
+    if folder.ends_with("release") {
+        command.arg("--release");
+    }
+    ensure!(command.status().await?.success(), "cargo build failed");
+    Ok(folder.join("outrigger"))
+}
+
+struct Registry {
+    address: String,
+    process: Process,
+}
+
+async fn start_registry(program: &Path, folder: &Path) -> anyhow::Result<Registry> {
+    let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+    let address = format!("http://127.0.0.1:{port}");
+    let mut command = Command::new(program);
+    command
+        .args(["registry", "--dev", "--bind", &format!("127.0.0.1:{port}")])
+        .arg("--data-dir")
+        .arg(folder.join("registry"));
+    let process = Process::start("registry", command, &folder.join("registry.log"))?;
+    let http = reqwest::Client::new();
+    process
+        .wait_for("leader", async || {
+            let url = format!("{address}/v1/status/leader");
+            http.get(url).send().await?.error_for_status()?;
+            Ok(())
+        })
+        .await?;
+    for entry in [
+        json!({"Kind": "service-defaults", "Name": SERVICE, "Protocol": "grpc"}),
+        json!({"Kind": "service-intentions", "Name": SERVICE, "Sources": [{"Name": "web", "Action": "allow"}]}),
+    ] {
+        let url = format!("{address}/v1/config");
+        http.put(url).json(&entry).send().await?.error_for_status()?;
+    }
+    Ok(Registry { address, process })
+}
+
+async fn start_sidecar(
+    program: &Path,
+    folder: &Path,
+    registry: &str,
+    name: &str,
+    config: &str,
+    ready: &str,
+) -> anyhow::Result<(Process, Addresses)> {
+    let (file, report) = (folder.join(format!("{name}.toml")), folder.join(format!("{name}.json")));
+    let text = format!(
+        "report = \"{}\"\n{config}[registry]\naddress = \"{registry}\"\n[health]\nbind = \"127.0.0.1:0\"\n\
+         [intentions]\ndefault = \"deny\"\n",
+        report.display()
+    );
+    std::fs::write(&file, text)?;
+    let mut command = Command::new(program);
+    command.arg("sidecar").arg("--config").arg(&file);
+    let process = Process::start(&format!("sidecar {name}"), command, &folder.join(format!("{name}.log")))?;
+    let addresses: Addresses = process
+        .wait_for("its addresses", async || {
+            Ok(serde_json::from_str(&std::fs::read_to_string(&report)?)?)
+        })
+        .await?;
+    process
+        .wait_for(ready, async || get(addresses.health, ready).await.map(drop))
+        .await?;
+    Ok((process, addresses))
+}
+
+async fn get(address: SocketAddr, path: &str) -> anyhow::Result<String> {
+    let response = reqwest::get(format!("http://{address}{path}")).await?;
+    Ok(response.error_for_status()?.text().await?)
+}

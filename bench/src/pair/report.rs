@@ -1,0 +1,111 @@
+//! Medians over the rounds, as the table of `bench/README.md`, and where the gate stands.
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+
+use super::Args;
+
+/// One measurement of one way at one size; times in microseconds.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Round {
+    pub(crate) p50_alone: u64,
+    pub(crate) p99_alone: u64,
+    pub(crate) p99_crowd: u64,
+    pub(crate) per_second: f64,
+    pub(crate) cpu_per_call: f64,
+    pub(crate) resident: u64,
+}
+
+/// All rounds.
+#[derive(Debug, Default)]
+pub(crate) struct Report {
+    rounds: BTreeMap<(usize, &'static str), Vec<Round>>,
+}
+
+/// What a pair of sidecars has to be beside a pair of Envoys.
+const CALLS_AT_LEAST: f64 = 2.0;
+const CPU_AT_MOST: f64 = 0.5;
+const RESIDENT_AT_MOST_MIB: f64 = 40.0;
+
+impl Report {
+    pub(crate) fn add(&mut self, name: &'static str, size: usize, round: Round) {
+        self.rounds.entry((size, name)).or_default().push(round);
+    }
+
+    fn median(&self, size: usize, name: &'static str) -> Option<Round> {
+        let rounds = self.rounds.get(&(size, name))?;
+        let middle = |field: fn(&Round) -> f64| {
+            let mut values: Vec<f64> = rounds.iter().map(field).collect();
+            values.sort_by(f64::total_cmp);
+            values[values.len() / 2]
+        };
+        Some(Round {
+            p50_alone: middle(|round| round.p50_alone as f64) as u64,
+            p99_alone: middle(|round| round.p99_alone as f64) as u64,
+            p99_crowd: middle(|round| round.p99_crowd as f64) as u64,
+            per_second: middle(|round| round.per_second),
+            cpu_per_call: middle(|round| round.cpu_per_call),
+            resident: middle(|round| round.resident as f64) as u64,
+        })
+    }
+
+    /// The table, then the gate.
+    pub(crate) fn print(&self, args: &Args) {
+        let in_flight = args.in_flight;
+        say(&format!(
+            "| message | way | p50, p99 of 1 in flight | calls/s, p99 of {in_flight} in flight | proxies' CPU per call | resident, the larger proxy |"
+        ));
+        say("|---|---|---|---|---|---|");
+        for &size in &args.sizes {
+            for name in ["direct", "outrigger", "envoy"] {
+                let Some(round) = self.median(size, name) else {
+                    continue;
+                };
+                say(&format!(
+                    "| {size} B | {name} | {} µs, {} µs | {:.0}, {:.1} ms | {:.1} µs | {:.1} MiB |",
+                    round.p50_alone,
+                    round.p99_alone,
+                    round.per_second,
+                    round.p99_crowd as f64 / 1e3,
+                    round.cpu_per_call,
+                    mib(round.resident),
+                ));
+            }
+        }
+        for &size in &args.sizes {
+            let (Some(ours), Some(envoy)) = (self.median(size, "outrigger"), self.median(size, "envoy")) else {
+                continue;
+            };
+            let calls = ours.per_second / envoy.per_second;
+            let cpu = ours.cpu_per_call / envoy.cpu_per_call;
+            say(&format!(
+                "{size} B: {calls:.2} times Envoy's calls/s ({}), {cpu:.2} of its CPU per call ({}), {:.1} MiB ({})",
+                verdict(calls >= CALLS_AT_LEAST, "at least 2"),
+                verdict(cpu <= CPU_AT_MOST, "at most 0.5"),
+                mib(ours.resident),
+                verdict(mib(ours.resident) <= RESIDENT_AT_MOST_MIB, "at most 40"),
+            ));
+        }
+        if args.smoke {
+            say("a smoke run: the figures say nothing");
+        }
+    }
+}
+
+fn verdict(holds: bool, bar: &str) -> String {
+    format!("{bar}: {}", if holds { "held" } else { "missed" })
+}
+
+fn mib(bytes: u64) -> f64 {
+    bytes as f64 / (1024.0 * 1024.0)
+}
+
+/// A line of the result. A reader that has gone away wants no more of them.
+fn say(line: &str) {
+    let _ = writeln!(std::io::stdout(), "{line}");
+}
+
+/// A line that is no result.
+pub(crate) fn complain(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
+}

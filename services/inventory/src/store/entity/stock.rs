@@ -1,0 +1,18 @@
+//! One article's units. `available = on_hand - reserved`.
+
+use sea_orm::entity::prelude::*;
+
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[sea_orm(table_name = "stock")]
+pub struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub sku: String,
+    pub on_hand: i64,
+    pub reserved: i64,
+    pub version: i64,
+}
+
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
+
+impl ActiveModelBehavior for ActiveModel {}

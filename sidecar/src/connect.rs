@@ -1,0 +1,24 @@
+//! How an endpoint is reached: pooled connections, one set a data-plane thread.
+
+/// One attempt to reach a peer.
+mod dial;
+
+/// The wait between attempts.
+mod backoff;
+
+/// Mesh connections by endpoint.
+mod pool;
+
+/// Connections to the local application.
+mod application;
+
+/// Connections and failures, counted.
+mod metrics;
+
+#[cfg(test)]
+mod tests;
+
+pub use application::Application;
+pub(crate) use dial::{Buffered, READ_BUFFER, tune};
+pub(crate) use metrics::Metrics;
+pub use pool::{Pool, State};

@@ -1,0 +1,39 @@
+//! How a connection is secured: TLS 1.3 only, ALPN `h2`, both sides show a certificate, both check a SPIFFE id. No tickets, no early data,
+//! never plain text instead.
+
+use std::sync::Arc;
+
+use rustls::RootCertStore;
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::CertificateDer;
+
+/// Our side when we are called.
+pub(crate) mod server;
+
+/// Our side when we call.
+pub(crate) mod client;
+
+/// Chain and identity of a peer.
+pub(crate) mod verifier;
+
+/// Handshakes that failed, by cause.
+mod metrics;
+
+#[cfg(test)]
+pub(crate) mod testing;
+
+pub(crate) use metrics::{Cause, Metrics};
+
+pub(crate) const ALPN: &[u8] = b"h2";
+
+/// aws-lc, with the hybrid post-quantum key exchange first.
+pub(crate) fn provider() -> Arc<CryptoProvider> {
+    Arc::new(rustls::crypto::aws_lc_rs::default_provider())
+}
+
+/// All roots that parse; `None` when none does.
+pub(crate) fn roots(certificates: &[CertificateDer<'static>]) -> Option<RootCertStore> {
+    let mut store = RootCertStore::empty();
+    let (added, _) = store.add_parsable_certificates(certificates.iter().cloned());
+    (added > 0).then_some(store)
+}

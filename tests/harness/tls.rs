@@ -1,0 +1,144 @@
+//! A peer that dials a sidecar's mTLS port by itself, with whatever identity the test gives it, or with none.
+
+use std::sync::Arc;
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::{ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+/// A certificate with its key.
+#[derive(Debug)]
+pub struct Identity {
+    pub chain: Vec<CertificateDer<'static>>,
+    pub key: PrivateKeyDer<'static>,
+}
+
+/// A certificate with a SPIFFE id, signed by nobody the mesh knows.
+pub fn self_signed(spiffe: &str) -> Identity {
+    let key = rcgen::KeyPair::generate().unwrap();
+    let mut parameters = rcgen::CertificateParams::default();
+    parameters.subject_alt_names = vec![rcgen::SanType::URI(spiffe.try_into().unwrap())];
+    let certificate = parameters.self_signed(&key).unwrap();
+    Identity {
+        chain: vec![certificate.der().clone()],
+        key: PrivateKeyDer::try_from(key.serialize_der()).unwrap(),
+    }
+}
+
+/// Dials, shakes hands and calls; what stopped it is the error. TLS 1.3 lets the client believe for a moment that it was accepted,
+/// so only an answered call counts.
+pub async fn call(address: &str, identity: Option<Identity>) -> Result<u16, String> {
+    let connector = TlsConnector::from(Arc::new(config(identity)));
+    let stream = TcpStream::connect(address).await.map_err(|error| error.to_string())?;
+    let name = ServerName::try_from("mesh.test").unwrap();
+    let stream = connector
+        .connect(name, stream)
+        .await
+        .map_err(|error| error.to_string())?;
+    let (sender, connection) = h2::client::handshake(stream)
+        .await
+        .map_err(|error| error.to_string())?;
+    let mut driver = tokio::task::JoinSet::new();
+    driver.spawn(connection);
+    let mut sender = sender.ready().await.map_err(|error| error.to_string())?;
+    let request = http::Request::builder()
+        .method("POST")
+        .uri("https://orders/test.Echo/Echo")
+        .header("content-type", "application/grpc")
+        .body(())
+        .unwrap();
+    let (response, _) = sender
+        .send_request(request, true)
+        .map_err(|error| error.to_string())?;
+    let response = response.await.map_err(|error| error.to_string())?;
+    Ok(response.status().as_u16())
+}
+
+/// Writes plain text to the port and reads to the end.
+pub async fn plain_text(address: &str, request: &[u8]) -> Vec<u8> {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(request).await.unwrap();
+    let mut answer = Vec::new();
+    // A reset is an answer without bytes, too.
+    let _ = stream.read_to_end(&mut answer).await;
+    answer
+}
+
+fn config(identity: Option<Identity>) -> ClientConfig {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider.clone())
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .unwrap()
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(Anybody(provider)));
+    let mut config = match identity {
+        Some(identity) => builder
+            .with_client_auth_cert(identity.chain, identity.key)
+            .unwrap(),
+        None => builder.with_no_client_auth(),
+    };
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    config
+}
+
+/// The attacker does not care whom it talks to.
+#[derive(Debug)]
+struct Anybody(Arc<rustls::crypto::CryptoProvider>);
+
+impl ServerCertVerifier for Anybody {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        rustls::crypto::verify_tls13_signature(
+            message,
+            certificate,
+            signed,
+            &self.0.signature_verification_algorithms,
+        )
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+/// The serial number of the certificate a port shows.
+pub async fn served_serial(address: &str) -> Result<String, String> {
+    let connector = TlsConnector::from(Arc::new(config(None)));
+    let stream = TcpStream::connect(address).await.map_err(|error| error.to_string())?;
+    let name = ServerName::try_from("mesh.test").unwrap();
+    let stream = connector
+        .connect(name, stream)
+        .await
+        .map_err(|error| error.to_string())?;
+    let (_, session) = stream.get_ref();
+    let chain = session.peer_certificates().ok_or("no certificate")?;
+    let (_, leaf) = x509_parser::parse_x509_certificate(&chain[0]).map_err(|error| error.to_string())?;
+    Ok(leaf.raw_serial_as_string())
+}

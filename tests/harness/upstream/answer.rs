@@ -1,0 +1,208 @@
+//! What the harness's application does with a call.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use bytes::{Bytes, BytesMut};
+use h2::server::SendResponse;
+use h2::{Reason, RecvStream, SendStream};
+use http::{HeaderMap, HeaderValue, Request, Response};
+use tokio_util::sync::CancellationToken;
+
+use super::Shared;
+use crate::grpc;
+
+/// Bytes of one message of a download.
+const CHUNK: usize = 64 * 1024;
+
+pub(super) async fn answer(
+    shared: Arc<Shared>,
+    request: Request<RecvStream>,
+    mut respond: SendResponse<Bytes>,
+    dead: CancellationToken,
+) {
+    let (head, body) = request.into_parts();
+    let path = head.uri.path().to_owned();
+    // The sidecar's own probe is no call of a test.
+    if path == "/grpc.health.v1.Health/Check" {
+        let _ = whole(respond, &shared, Bytes::from_static(&[0x08, 0x01]), None).await;
+        return;
+    }
+    shared.remember(head.clone());
+    if Shared::take(&shared.refuse) {
+        respond.send_reset(Reason::REFUSED_STREAM);
+        return;
+    }
+    shared.handled.fetch_add(1, Ordering::SeqCst);
+    if Shared::take(&shared.die) {
+        dead.cancel();
+        return;
+    }
+    // An error means that the caller went away; what it had wanted no longer matters.
+    let _ = execute(&shared, &head, body, respond).await;
+}
+
+async fn execute(
+    shared: &Shared,
+    head: &http::request::Parts,
+    mut body: RecvStream,
+    respond: SendResponse<Bytes>,
+) -> Result<(), h2::Error> {
+    let mut hanging = shared.hanging.subscribe();
+    let _ = hanging.wait_for(|hanging| !hanging).await;
+    if Shared::take(&shared.unavailable) {
+        return trailers_only(respond, 14, "not now");
+    }
+    match head.uri.path().rsplit('/').next().unwrap_or_default() {
+        "Bidi" => bidi(shared, body, respond).await,
+        "Download" => download(shared, body, respond).await,
+        "Upload" => upload(shared, body, respond).await,
+        "Fail" => fail(shared, head, body, respond).await,
+        "NoTrailers" => no_trailers(shared, respond),
+        _ => {
+            let mut received = BytesMut::new();
+            while let Some(piece) = grpc::receive(&mut body).await {
+                received.extend_from_slice(&piece?);
+            }
+            let message = grpc::take_messages(&mut received).pop().unwrap_or_default();
+            whole(respond, shared, message, head.headers.get("x-test-echo")).await
+        }
+    }
+}
+
+fn start(
+    respond: &mut SendResponse<Bytes>,
+    shared: &Shared,
+) -> Result<SendStream<Bytes>, h2::Error> {
+    respond.send_response(opening(shared), false)
+}
+
+fn opening(shared: &Shared) -> Response<()> {
+    Response::builder()
+        .header("content-type", "application/grpc")
+        .header("x-upstream", &shared.name)
+        .body(())
+        .unwrap()
+}
+
+fn status(code: u16, message: &str) -> HeaderMap {
+    let mut trailers = HeaderMap::new();
+    trailers.insert("grpc-status", code.into());
+    if !message.is_empty() {
+        trailers.insert("grpc-message", HeaderValue::from_str(message).unwrap());
+    }
+    trailers
+}
+
+/// One message and OK; the caller's `x-test-echo` comes back among the trailers.
+async fn whole(
+    mut respond: SendResponse<Bytes>,
+    shared: &Shared,
+    message: Bytes,
+    echo: Option<&HeaderValue>,
+) -> Result<(), h2::Error> {
+    let mut stream = start(&mut respond, shared)?;
+    grpc::send(&mut stream, grpc::frame(&message), false).await?;
+    let mut trailers = status(0, "");
+    if let Some(echo) = echo {
+        trailers.insert("x-test-echo", echo.clone());
+    }
+    stream.send_trailers(trailers)
+}
+
+fn trailers_only(
+    mut respond: SendResponse<Bytes>,
+    code: u16,
+    message: &str,
+) -> Result<(), h2::Error> {
+    let mut response = Response::builder()
+        .header("content-type", "application/grpc")
+        .body(())
+        .unwrap();
+    response.headers_mut().extend(status(code, message));
+    respond.send_response(response, true)?;
+    Ok(())
+}
+
+/// Every piece goes back the moment it arrives.
+async fn bidi(
+    shared: &Shared,
+    mut body: RecvStream,
+    mut respond: SendResponse<Bytes>,
+) -> Result<(), h2::Error> {
+    let mut stream = start(&mut respond, shared)?;
+    while let Some(piece) = grpc::receive(&mut body).await {
+        grpc::send(&mut stream, piece?, false).await?;
+    }
+    stream.send_trailers(status(0, ""))
+}
+
+/// The message is a number of bytes, as text; that many come.
+async fn download(
+    shared: &Shared,
+    mut body: RecvStream,
+    mut respond: SendResponse<Bytes>,
+) -> Result<(), h2::Error> {
+    let mut received = BytesMut::new();
+    while let Some(piece) = grpc::receive(&mut body).await {
+        received.extend_from_slice(&piece?);
+    }
+    let message = grpc::take_messages(&mut received).pop().unwrap_or_default();
+    let mut left: usize = std::str::from_utf8(&message).unwrap().parse().unwrap();
+    let mut stream = start(&mut respond, shared)?;
+    let chunk = grpc::frame(&vec![7; CHUNK]);
+    while left > 0 {
+        let message = if left < CHUNK {
+            grpc::frame(&vec![7; left])
+        } else {
+            chunk.clone()
+        };
+        left = left.saturating_sub(CHUNK);
+        grpc::send(&mut stream, message, false).await?;
+    }
+    stream.send_trailers(status(0, ""))
+}
+
+/// Answers how many bytes the messages had.
+async fn upload(
+    shared: &Shared,
+    mut body: RecvStream,
+    respond: SendResponse<Bytes>,
+) -> Result<(), h2::Error> {
+    let mut received = BytesMut::new();
+    let mut total = 0;
+    while let Some(piece) = grpc::receive(&mut body).await {
+        received.extend_from_slice(&piece?);
+        total += grpc::take_messages(&mut received)
+            .iter()
+            .map(Bytes::len)
+            .sum::<usize>();
+    }
+    whole(respond, shared, total.to_string().into(), None).await
+}
+
+/// Answers the status of `x-test-code`, in one frame or, with `x-test-shape: trailers`, after the headers.
+async fn fail(
+    shared: &Shared,
+    head: &http::request::Parts,
+    mut body: RecvStream,
+    mut respond: SendResponse<Bytes>,
+) -> Result<(), h2::Error> {
+    while let Some(piece) = grpc::receive(&mut body).await {
+        piece?;
+    }
+    let code = head.headers["x-test-code"].to_str().unwrap();
+    let code = code.parse().unwrap();
+    let message = format!("code%20{code}%3A%20h%C3%A9");
+    if head.headers.get("x-test-shape").is_none_or(|shape| shape != "trailers") {
+        return trailers_only(respond, code, &message);
+    }
+    let mut stream = start(&mut respond, shared)?;
+    stream.send_trailers(status(code, &message))
+}
+
+/// Headers and nothing more: a broken peer.
+fn no_trailers(shared: &Shared, mut respond: SendResponse<Bytes>) -> Result<(), h2::Error> {
+    respond.send_response(opening(shared), true)?;
+    Ok(())
+}

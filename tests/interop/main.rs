@@ -1,0 +1,4 @@
+//! Programs and stacks that others wrote.
+
+mod greeter;
+mod grpcurl;

@@ -1,0 +1,17 @@
+//! The data plane, from a calling program through two sidecars to an application and back.
+
+mod breaker;
+mod deadline;
+mod drain;
+mod fidelity;
+mod identity;
+mod instance_lost;
+mod registry_away;
+mod retry;
+mod rotation;
+mod routing;
+mod split;
+mod streaming;
+
+/// A method no contract knows: it is never repeated once a peer may have executed it.
+const ECHO: &str = "/test.Echo/Echo";
