@@ -154,7 +154,10 @@ fn replay(bytes: &[u8], state: &mut State) -> Result<usize, usize> {
             let behind = rest[end + 1..].split(|byte| *byte == b'\n');
             return if behind.clone().any(|line| decode(line).is_some()) { Err(good) } else { Ok(good) };
         };
-        for record in records.into_iter().filter(|record| record.index > state.index) {
+        for record in records {
+            if record.index <= state.index {
+                continue;
+            }
             state.absorb(record.index, &record.changes, &mut BTreeSet::new());
         }
         good += end + 1;

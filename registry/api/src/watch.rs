@@ -132,7 +132,9 @@ async fn drive<T, Ask, Fut>(
                 failures = failures.saturating_add(1);
                 position = Position::default();
                 publish_error(sender, error, failures);
-                sleep(backoff(failures, rand::rng().random())).await;
+                // Drawn first: the generator is no companion over an await.
+                let draw = rand::rng().random();
+                sleep(backoff(failures, draw)).await;
             }
         }
     }
