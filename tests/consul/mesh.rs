@@ -20,9 +20,17 @@ pub(crate) async fn a_call_needs_an_intention(backend: Backend) {
         .client("catalog")
         .deny("catalog", "payments")
         .run(async |mesh| {
-            mesh.client("orders").unary("payments", ECHO, "a").await.expect_ok();
+            mesh.client("orders")
+                .unary("payments", ECHO, "a")
+                .await
+                .expect_ok();
             let answer = mesh.client("catalog").unary("payments", ECHO, "a").await;
-            assert_eq!(answer.code(), Code::PermissionDenied, "{}", answer.summary());
+            assert_eq!(
+                answer.code(),
+                Code::PermissionDenied,
+                "{}",
+                answer.summary()
+            );
             assert_eq!(answer.reason(), "denied");
 
             mesh.registry.write_callers("payments", &["catalog"]).await;
@@ -31,7 +39,10 @@ pub(crate) async fn a_call_needs_an_intention(backend: Backend) {
                 holds(answer.reason() == "denied", answer.summary())
             })
             .await;
-            mesh.client("catalog").unary("payments", ECHO, "a").await.expect_ok();
+            mesh.client("catalog")
+                .unary("payments", ECHO, "a")
+                .await
+                .expect_ok();
         })
         .await;
 }
@@ -51,7 +62,11 @@ pub(crate) async fn a_health_query_blocks_until_something_changes(backend: Backe
             let waiting = format!("{path}&index={index}&wait=1s");
             let (same, _) = mesh.registry.indexed(&waiting).await.unwrap();
             assert!(same >= index);
-            assert!(begun.elapsed() >= Duration::from_millis(900), "{:?}", begun.elapsed());
+            assert!(
+                begun.elapsed() >= Duration::from_millis(900),
+                "{:?}",
+                begun.elapsed()
+            );
 
             let waiting = format!("{path}&index={same}&wait=30s");
             let watch = mesh.registry.clone_client();
@@ -88,7 +103,10 @@ pub(crate) async fn a_chain_follows_resolver_and_splitter(backend: Backend) {
             let path = "/v1/discovery-chain/orders";
             let chain = mesh.registry.get(path).await.unwrap();
             assert_eq!(chain["Chain"]["Protocol"], "grpc", "{chain}");
-            assert_eq!(chain["Chain"]["StartNode"], "resolver:orders.default.default.dc1");
+            assert_eq!(
+                chain["Chain"]["StartNode"],
+                "resolver:orders.default.default.dc1"
+            );
             mesh.registry.write(resolver()).await;
             mesh.registry.write(splitter(80)).await;
             let chain = mesh.registry.get(path).await.unwrap();
@@ -96,9 +114,15 @@ pub(crate) async fn a_chain_follows_resolver_and_splitter(backend: Backend) {
             assert_eq!(chain["StartNode"], "splitter:orders.default.default");
             let splits = &chain["Nodes"]["splitter:orders.default.default"]["Splits"];
             assert_eq!(splits[0]["Weight"], 80.0, "{chain}");
-            assert_eq!(splits[1]["NextNode"], "resolver:v2.orders.default.default.dc1");
+            assert_eq!(
+                splits[1]["NextNode"],
+                "resolver:v2.orders.default.default.dc1"
+            );
             let target = &chain["Targets"]["v2.orders.default.default.dc1"];
-            assert_eq!(target["Subset"]["Filter"], "Service.Meta.version == v2", "{chain}");
+            assert_eq!(
+                target["Subset"]["Filter"], "Service.Meta.version == v2",
+                "{chain}"
+            );
         })
         .await;
 }
@@ -126,19 +150,30 @@ pub(crate) async fn consul_config_write_moves_traffic_within_a_second(backend: B
                     command.env("CONSUL_HTTP_TOKEN", token);
                 }
                 let output = command.output().await.unwrap();
-                assert!(output.status.success(), "consul config write {entry}: {output:?}");
+                assert!(
+                    output.status.success(),
+                    "consul config write {entry}: {output:?}"
+                );
             };
             write(&resolver()).await;
             for (v1, version) in [(100, "orders-v1-"), (0, "orders-v2-"), (100, "orders-v1-")] {
                 write(&splitter(v1)).await;
-                within(Duration::from_secs(1), "all traffic has moved", async || {
-                    for _ in 0..10 {
-                        let answer = mesh.client("web").unary("orders", ECHO, "").await.expect_ok();
-                        let by = answer.headers["x-upstream"].to_str().unwrap();
-                        holds(by.starts_with(version), by)?;
-                    }
-                    Ok::<(), String>(())
-                })
+                within(
+                    Duration::from_secs(1),
+                    "all traffic has moved",
+                    async || {
+                        for _ in 0..10 {
+                            let answer = mesh
+                                .client("web")
+                                .unary("orders", ECHO, "")
+                                .await
+                                .expect_ok();
+                            let by = answer.headers["x-upstream"].to_str().unwrap();
+                            holds(by.starts_with(version), by)?;
+                        }
+                        Ok::<(), String>(())
+                    },
+                )
                 .await;
             }
         })
@@ -154,12 +189,18 @@ pub(crate) async fn an_instance_that_fails_its_check_gets_no_call(backend: Backe
             // The application is gone; its sidecar, which is well, says so.
             mesh.instance("orders", 0).upstream.take();
             eventually("the registry knows", async || {
-                let (_, passing) = mesh.registry.indexed("/v1/health/connect/orders?passing=1").await?;
+                let (_, passing) = mesh
+                    .registry
+                    .indexed("/v1/health/connect/orders?passing=1")
+                    .await?;
                 holds(passing.as_array().unwrap().len() == 1, passing)
             })
             .await;
             for _ in 0..20 {
-                mesh.client("web").unary("orders", ECHO, "").await.expect_ok();
+                mesh.client("web")
+                    .unary("orders", ECHO, "")
+                    .await
+                    .expect_ok();
             }
         })
         .await;

@@ -12,12 +12,18 @@ pub(crate) async fn the_briefs_order_goes_through(backend: Backend) {
                 return;
             };
             let address = consul.address();
-            (Some(consul), Shop::builder().argument("--consul").argument(address))
+            (
+                Some(consul),
+                Shop::builder().argument("--consul").argument(address),
+            )
         }
     };
     let mut shop = builder.start().await;
     let alice = shop.token("alice").await;
-    let placed = shop.order(&alice, &order("on either registry")).await.expect(201);
+    let placed = shop
+        .order(&alice, &order("on either registry"))
+        .await
+        .expect(201);
     assert_eq!(placed.body["state"], "CONFIRMED", "{}", placed.text);
     if let Some(consul) = &consul {
         let services = consul.get("/v1/catalog/services").await.unwrap();
@@ -28,6 +34,9 @@ pub(crate) async fn the_briefs_order_goes_through(backend: Backend) {
     shop.stop().await;
     if let Some(consul) = &consul {
         let services = consul.get("/v1/catalog/services").await.unwrap();
-        assert!(services.get("orders").is_none(), "the shop has left: {services}");
+        assert!(
+            services.get("orders").is_none(),
+            "the shop has left: {services}"
+        );
     }
 }

@@ -34,7 +34,10 @@ fn build(name: &str) -> PathBuf {
     command
         .current_dir(settings::root())
         .args(["build", "--quiet", "--workspace", "--bin", name])
-        .args(["--target-dir".as_ref(), folder.parent().unwrap().as_os_str()]);
+        .args([
+            "--target-dir".as_ref(),
+            folder.parent().unwrap().as_os_str(),
+        ]);
     if folder.ends_with("release") {
         command.arg("--release");
     }

@@ -194,7 +194,10 @@ impl Client {
         for (index, message) in call.messages.iter().enumerate() {
             let end = index + 1 == call.messages.len();
             // A peer that answers early resets the rest of the request; its answer is what counts.
-            if grpc::send(&mut stream.send, grpc::frame(message), end).await.is_err() {
+            if grpc::send(&mut stream.send, grpc::frame(message), end)
+                .await
+                .is_err()
+            {
                 break;
             }
         }
@@ -237,7 +240,9 @@ impl Client {
         let connecting = match &self.address {
             Address::Tcp(address) => match TcpStream::connect(address).await {
                 Ok(stream) => {
-                    stream.set_nodelay(true).map_err(|error| error.to_string())?;
+                    stream
+                        .set_nodelay(true)
+                        .map_err(|error| error.to_string())?;
                     handshake(stream, &mut shared.connections).await
                 }
                 Err(error) => Err(error.to_string()),

@@ -27,7 +27,9 @@ pub fn external(name: &str) -> Option<PathBuf> {
     );
     CLOSING.call_once(count_at_exit);
     SKIPPED.fetch_add(1, Ordering::Relaxed);
-    say(&format!("SKIPPED {test}: {name} not found (tests/tools {name} installs it)"));
+    say(&format!(
+        "SKIPPED {test}: {name} not found (tests/tools {name} installs it)"
+    ));
     None
 }
 
@@ -37,7 +39,9 @@ fn find(name: &str) -> Option<PathBuf> {
         "python" | "node" => (format!("outrigger-{name}"), false),
         _ => (name.to_owned(), true),
     };
-    let path = settings::variable("PATH").filter(|_| on_path).unwrap_or_default();
+    let path = settings::variable("PATH")
+        .filter(|_| on_path)
+        .unwrap_or_default();
     std::iter::once(settings::tools().join("bin"))
         .chain(std::env::split_paths(&path))
         .map(|folder| folder.join(&file))
@@ -50,10 +54,16 @@ fn say(line: &str) {
 }
 
 /// libtest has no hook after its last test; the C library has one.
-#[expect(unsafe_code, reason = "atexit has no safe wrapper; the callback only writes")]
+#[expect(
+    unsafe_code,
+    reason = "atexit has no safe wrapper; the callback only writes"
+)]
 fn count_at_exit() {
     extern "C" fn close() {
-        say(&format!("SKIPPED in total: {}", SKIPPED.load(Ordering::Relaxed)));
+        say(&format!(
+            "SKIPPED in total: {}",
+            SKIPPED.load(Ordering::Relaxed)
+        ));
     }
     // SAFETY: `close` is a plain function without state that a later unload or thread end could invalidate.
     unsafe { libc::atexit(close) };

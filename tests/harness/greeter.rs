@@ -67,7 +67,11 @@ impl Greeter {
         self.ready().await?;
         let path = PathAndQuery::from_static("/greeter.v1.Greeter/Chat");
         self.0
-            .streaming(requests.into_streaming_request(), path, ProstCodec::default())
+            .streaming(
+                requests.into_streaming_request(),
+                path,
+                ProstCodec::default(),
+            )
             .await
     }
 

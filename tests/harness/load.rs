@@ -39,11 +39,7 @@ impl Load {
     }
 }
 
-async fn drive(
-    rate: u64,
-    call: impl Fn(u64) -> (Client, Call),
-    stop: CancellationToken,
-) -> Report {
+async fn drive(rate: u64, call: impl Fn(u64) -> (Client, Call), stop: CancellationToken) -> Report {
     let mut ticks = interval(Duration::from_secs(1) / u32::try_from(rate).unwrap());
     let mut running: JoinSet<(Instant, Answer)> = JoinSet::new();
     let mut report = Report::default();
@@ -86,7 +82,11 @@ impl Report {
     /// Panics if a call failed that was started after the moment.
     #[track_caller]
     pub fn expect_no_failures_after(&self, moment: Instant) {
-        let late: Vec<_> = self.failures.iter().filter(|(at, _)| *at > moment).collect();
+        let late: Vec<_> = self
+            .failures
+            .iter()
+            .filter(|(at, _)| *at > moment)
+            .collect();
         assert!(
             late.is_empty(),
             "{} of {} calls failed too late; the first after {:?}: {}",

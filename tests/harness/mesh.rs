@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::client::Client;
 use crate::registry::{Backend, Registry};
-use crate::sidecar::{Place, Sidecar};
+use crate::sidecar::Sidecar;
 use crate::upstream::{Address, Upstream};
 
 /// What the mesh is to hold.
@@ -16,7 +16,6 @@ pub struct Builder {
     clients: Vec<String>,
     denied: Vec<(String, String)>,
     backend: Backend,
-    place: Place,
     leaf_ttl: Option<Duration>,
     settings: String,
 }
@@ -81,20 +80,18 @@ pub struct Mesh {
     pub instances: Vec<Instance>,
     pub clients: BTreeMap<String, (Sidecar, Client)>,
     contracts: BTreeMap<String, String>,
-    place: Place,
     settings: String,
     folder: tempfile::TempDir,
 }
 
 impl Mesh {
-    /// An empty mesh on the embedded registry, with sidecars in the test's process.
+    /// An empty mesh on the embedded registry, with a process for each sidecar.
     pub fn builder() -> Builder {
         Builder {
             services: Vec::new(),
             clients: Vec::new(),
             denied: Vec::new(),
             backend: Backend::Embedded,
-            place: Place::Here,
             leaf_ttl: None,
             settings: String::new(),
         }
@@ -166,7 +163,7 @@ impl Mesh {
                 writeln!(config, "contract = {path:?}").unwrap();
             }
             config.push_str("[inbound]\nbind = \"127.0.0.1:0\"\n");
-            let sidecar = Sidecar::start(self.place, &instance, &config, &folder).await;
+            let sidecar = Sidecar::start(&instance, &config, &folder).await;
             self.instances.push(Instance {
                 service: service.name.clone(),
                 upstream: Some(upstream),
@@ -190,7 +187,7 @@ impl Mesh {
                 writeln!(config, "contract = {path:?}").unwrap();
             }
         }
-        let sidecar = Sidecar::start(self.place, &instance, &config, &folder).await;
+        let sidecar = Sidecar::start(&instance, &config, &folder).await;
         sidecar.becomes("/ready/outbound").await;
         let address = Address::parse(sidecar.addresses.outbound.as_ref().unwrap());
         self.clients
@@ -207,7 +204,12 @@ impl Mesh {
         let mut config = format!(
             "service = \"{service}\"\ninstance = \"{instance}\"\nversion = \"{version}\"\n"
         );
-        writeln!(config, "[registry]\naddress = \"{}\"", self.registry.address()).unwrap();
+        writeln!(
+            config,
+            "[registry]\naddress = \"{}\"",
+            self.registry.address()
+        )
+        .unwrap();
         if let Some(token) = self.registry.service_token(service) {
             let path = folder.join("token");
             std::fs::write(&path, token).unwrap();
@@ -266,12 +268,6 @@ impl Builder {
         self
     }
 
-    /// Sidecars are processes of their own, to be killed and measured.
-    pub fn processes(mut self) -> Self {
-        self.place = Place::Process;
-        self
-    }
-
     /// How long a leaf lives.
     pub fn leaf_ttl(mut self, ttl: Duration) -> Self {
         self.leaf_ttl = Some(ttl);
@@ -296,7 +292,6 @@ impl Builder {
             instances: Vec::new(),
             clients: BTreeMap::new(),
             contracts: BTreeMap::new(),
-            place: self.place,
             settings: self.settings.clone(),
             folder: tempfile::tempdir().unwrap(),
         };
@@ -342,7 +337,8 @@ impl Builder {
                     .unwrap_or_else(|| panic!("no package shop.{package}.v1"));
                 let path = mesh.folder.path().join(format!("{name}.binpb"));
                 std::fs::write(&path, set).unwrap();
-                mesh.contracts.insert(name.clone(), path.display().to_string());
+                mesh.contracts
+                    .insert(name.clone(), path.display().to_string());
             }
         }
     }

@@ -82,13 +82,18 @@ impl Process {
 /// Sends a signal to a process the test knows by its id.
 pub fn signal(pid: u32, signal: Signal) {
     let pid = Pid::from_raw(pid.cast_signed()).expect("a process id");
-    kill_process(pid, signal).unwrap_or_else(|error| panic!("signal {signal:?} to {pid:?}: {error}"));
+    kill_process(pid, signal)
+        .unwrap_or_else(|error| panic!("signal {signal:?} to {pid:?}: {error}"));
 }
 
 /// Whether a process of that id exists (and is not only waiting to be collected).
 pub fn exists(pid: u32) -> bool {
-    std::fs::read_to_string(format!("/proc/{pid}/stat"))
-        .is_ok_and(|stat| !stat.rsplit(')').next().is_some_and(|rest| rest.starts_with(" Z")))
+    std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| {
+        !stat
+            .rsplit(')')
+            .next()
+            .is_some_and(|rest| rest.starts_with(" Z"))
+    })
 }
 
 /// Resident memory in bytes.

@@ -91,7 +91,11 @@ async fn take(State(received): State<Arc<Received>>, body: Bytes) -> Vec<u8> {
         let service = texts(attributes.unwrap_or_default())
             .remove("service.name")
             .unwrap_or_default();
-        for span in resource.scope_spans.into_iter().flat_map(|scope| scope.spans) {
+        for span in resource
+            .scope_spans
+            .into_iter()
+            .flat_map(|scope| scope.spans)
+        {
             spans.push(Span {
                 service: service.clone(),
                 name: span.name,

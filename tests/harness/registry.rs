@@ -60,7 +60,10 @@ impl Registry {
         let registry = Self { server, client };
         eventually("the registry has a leader", async || {
             let leader = registry.get("/v1/status/leader").await?;
-            holds(leader.as_str().is_some_and(|leader| !leader.is_empty()), leader)
+            holds(
+                leader.as_str().is_some_and(|leader| !leader.is_empty()),
+                leader,
+            )
         })
         .await;
         registry
@@ -161,7 +164,8 @@ impl HttpClient {
             .get("x-consul-index")
             .and_then(|index| index.to_str().ok()?.parse().ok())
             .unwrap_or_default();
-        let body = serde_json::from_str(&text).map_err(|error| format!("{path}: {error}: {text}"))?;
+        let body =
+            serde_json::from_str(&text).map_err(|error| format!("{path}: {error}: {text}"))?;
         Ok((index, body))
     }
 

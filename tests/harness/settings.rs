@@ -38,8 +38,6 @@ pub fn root() -> &'static Path {
 pub fn tools() -> PathBuf {
     match variable("OUTRIGGER_TOOLS") {
         Some(folder) => PathBuf::from(folder),
-        None => {
-            PathBuf::from(variable("HOME").unwrap_or_default()).join(".cache/outrigger-tools")
-        }
+        None => PathBuf::from(variable("HOME").unwrap_or_default()).join(".cache/outrigger-tools"),
     }
 }

@@ -168,12 +168,17 @@ impl Shop {
 
     /// The public address, `127.0.0.1:8080` where that was free.
     pub fn edge(&self) -> String {
-        self.sidecar("gateway-v1-0")["edge"].as_str().unwrap().to_owned()
+        self.sidecar("gateway-v1-0")["edge"]
+            .as_str()
+            .unwrap()
+            .to_owned()
     }
 
     /// The registry's address, `http://127.0.0.1:8500` where that was free.
     pub fn registry(&self) -> &str {
-        self.status["registry"].as_str().expect("the registry's address")
+        self.status["registry"]
+            .as_str()
+            .expect("the registry's address")
     }
 
     /// An access token of Alice or Bob.
@@ -194,7 +199,13 @@ impl Shop {
     }
 
     /// A request of the outside world.
-    pub async fn request(&self, method: &str, path: &str, token: Option<&str>, body: Option<String>) -> Reply {
+    pub async fn request(
+        &self,
+        method: &str,
+        path: &str,
+        token: Option<&str>,
+        body: Option<String>,
+    ) -> Reply {
         let method = method.parse().unwrap();
         let mut request = self
             .http
@@ -204,7 +215,9 @@ impl Shop {
             request = request.bearer_auth(token);
         }
         if let Some(body) = body {
-            request = request.header("content-type", "application/json").body(body);
+            request = request
+                .header("content-type", "application/json")
+                .body(body);
         }
         Reply::read(request).await
     }
@@ -216,13 +229,21 @@ impl Shop {
 
     /// Places an order with the brief's path.
     pub async fn order(&self, token: &str, body: &Value) -> Reply {
-        self.request("POST", "/api/v1/orders", Some(token), Some(body.to_string()))
-            .await
+        self.request(
+            "POST",
+            "/api/v1/orders",
+            Some(token),
+            Some(body.to_string()),
+        )
+        .await
     }
 
     /// What is available of a product.
     pub async fn available(&self, sku: &str, token: &str) -> i64 {
-        let reply = self.get(&format!("/v1/stock/{sku}"), token).await.expect(200);
+        let reply = self
+            .get(&format!("/v1/stock/{sku}"), token)
+            .await
+            .expect(200);
         let available = &reply.body["available"];
         available
             .as_i64()

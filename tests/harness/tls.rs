@@ -32,7 +32,9 @@ pub fn self_signed(spiffe: &str) -> Identity {
 /// so only an answered call counts.
 pub async fn call(address: &str, identity: Option<Identity>) -> Result<u16, String> {
     let connector = TlsConnector::from(Arc::new(config(identity)));
-    let stream = TcpStream::connect(address).await.map_err(|error| error.to_string())?;
+    let stream = TcpStream::connect(address)
+        .await
+        .map_err(|error| error.to_string())?;
     let name = ServerName::try_from("mesh.test").unwrap();
     let stream = connector
         .connect(name, stream)
@@ -131,7 +133,9 @@ impl ServerCertVerifier for Anybody {
 /// The serial number of the certificate a port shows.
 pub async fn served_serial(address: &str) -> Result<String, String> {
     let connector = TlsConnector::from(Arc::new(config(None)));
-    let stream = TcpStream::connect(address).await.map_err(|error| error.to_string())?;
+    let stream = TcpStream::connect(address)
+        .await
+        .map_err(|error| error.to_string())?;
     let name = ServerName::try_from("mesh.test").unwrap();
     let stream = connector
         .connect(name, stream)
@@ -139,6 +143,7 @@ pub async fn served_serial(address: &str) -> Result<String, String> {
         .map_err(|error| error.to_string())?;
     let (_, session) = stream.get_ref();
     let chain = session.peer_certificates().ok_or("no certificate")?;
-    let (_, leaf) = x509_parser::parse_x509_certificate(&chain[0]).map_err(|error| error.to_string())?;
+    let (_, leaf) =
+        x509_parser::parse_x509_certificate(&chain[0]).map_err(|error| error.to_string())?;
     Ok(leaf.raw_serial_as_string())
 }

@@ -180,7 +180,9 @@ impl Upstream {
 impl Shared {
     fn take(counter: &AtomicU64) -> bool {
         counter
-            .try_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1))
+            .try_update(Ordering::SeqCst, Ordering::SeqCst, |left| {
+                left.checked_sub(1)
+            })
             .is_ok()
     }
 

@@ -52,16 +52,26 @@ async fn python_node_and_rust_call_each_other_through_the_mesh() {
     };
     let folder = tempfile::tempdir().unwrap();
     let file = mesh_file(folder.path(), &python, &node);
-    let mut shop = Shop::builder().argument("-f").argument(file.display().to_string()).start().await;
+    let mut shop = Shop::builder()
+        .argument("-f")
+        .argument(file.display().to_string())
+        .start()
+        .await;
 
     // What a program would dial, the test dials: the ports that the sidecars hold for their own applications.
     let mut wrong = Vec::new();
     for caller in PROGRAMS {
-        for (callee, address) in shop.sidecar(&format!("{caller}-v1-0"))["upstreams"].as_object().unwrap() {
+        for (callee, address) in shop.sidecar(&format!("{caller}-v1-0"))["upstreams"]
+            .as_object()
+            .unwrap()
+        {
             let mut greeter = Greeter::connect(address.as_str().unwrap()).await.unwrap();
             // On from there to everybody: each pair of stacks meets in both directions.
             for next in PROGRAMS.iter().filter(|next| *next != callee) {
-                let request = GreetRequest { name: "Ada".to_owned(), via: vec![(*next).to_owned()] };
+                let request = GreetRequest {
+                    name: "Ada".to_owned(),
+                    via: vec![(*next).to_owned()],
+                };
                 let answer = greeter.greet(Request::new(request)).await;
                 let expected = format!("{callee}({next}(hello Ada))");
                 match answer {
@@ -84,7 +94,10 @@ async fn chats_and_refuses(callee: &str, address: &str) {
     let mut greeter = Greeter::connect(address).await.unwrap();
     let (send, requests) = tokio::sync::mpsc::channel(1);
     let opening = greeter.chat(ReceiverStream::new(requests));
-    let said = |name: &str| GreetRequest { name: name.to_owned(), via: Vec::new() };
+    let said = |name: &str| GreetRequest {
+        name: name.to_owned(),
+        via: Vec::new(),
+    };
     // Some servers send their headers with the first message only.
     send.send(said("0")).await.unwrap();
     let mut answers = opening.await.unwrap().into_inner();
@@ -96,20 +109,37 @@ async fn chats_and_refuses(callee: &str, address: &str) {
     drop(send);
     while answers.message().await.unwrap().is_some() {}
 
-    let refusal = greeter.refuse(Request::new(said("reason"))).await.unwrap_err();
-    assert_eq!(refusal.code(), Code::FailedPrecondition, "{callee}: {refusal:?}");
+    let refusal = greeter
+        .refuse(Request::new(said("reason")))
+        .await
+        .unwrap_err();
+    assert_eq!(
+        refusal.code(),
+        Code::FailedPrecondition,
+        "{callee}: {refusal:?}"
+    );
     assert_eq!(refusal.message(), "not today: é", "{callee}");
-    assert_eq!(refusal.metadata().get("x-why").unwrap(), "reason", "{callee}");
+    assert_eq!(
+        refusal.metadata().get("x-why").unwrap(),
+        "reason",
+        "{callee}"
+    );
 }
 
 /// Every program was called over its sidecar's mTLS port.
 async fn crossed_the_mesh(shop: &Shop) {
     for name in PROGRAMS {
-        let health = shop.sidecar(&format!("{name}-v1-0"))["health"].as_str().unwrap().to_owned();
+        let health = shop.sidecar(&format!("{name}-v1-0"))["health"]
+            .as_str()
+            .unwrap()
+            .to_owned();
         let calls = eventually("the sidecar counts", async || {
-            let text = reqwest::get(format!("http://{health}/metrics")).await.map_err(|error| error.to_string())?;
+            let text = reqwest::get(format!("http://{health}/metrics"))
+                .await
+                .map_err(|error| error.to_string())?;
             let text = text.text().await.map_err(|error| error.to_string())?;
-            outrigger_tests::sidecar::metric(&text, "grpc_server_call_started_total", &[]).ok_or(text)
+            outrigger_tests::sidecar::metric(&text, "grpc_server_call_started_total", &[])
+                .ok_or(text)
         })
         .await;
         assert!(calls >= 4.0, "{name}: {calls}");

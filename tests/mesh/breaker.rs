@@ -17,13 +17,21 @@ async fn seven_failures_in_a_row_open_it_and_a_success_closes_it() {
             upstream.unavailable_next(1000);
             for call in 1..=7 {
                 let answer = web.unary("orders", ECHO, "").await;
-                assert_eq!(answer.code(), Code::Unavailable, "call {call}: {}", answer.summary());
+                assert_eq!(
+                    answer.code(),
+                    Code::Unavailable,
+                    "call {call}: {}",
+                    answer.summary()
+                );
                 assert_eq!(answer.reason(), "", "call {call} reaches the application");
             }
             let answer = web.unary("orders", ECHO, "").await;
             assert_eq!(answer.reason(), "breaker_open", "{}", answer.summary());
             assert_eq!(upstream.handled(), 7);
-            let state = mesh.client_sidecar("web").metric("outrigger_breaker_state", &["orders"]).await;
+            let state = mesh
+                .client_sidecar("web")
+                .metric("outrigger_breaker_state", &["orders"])
+                .await;
             assert_eq!(state, Some(1.0));
 
             upstream.unavailable_next(0);
@@ -32,7 +40,10 @@ async fn seven_failures_in_a_row_open_it_and_a_success_closes_it() {
                 holds(answer.code() == Code::Ok, answer.summary())
             })
             .await;
-            let state = mesh.client_sidecar("web").metric("outrigger_breaker_state", &["orders"]).await;
+            let state = mesh
+                .client_sidecar("web")
+                .metric("outrigger_breaker_state", &["orders"])
+                .await;
             assert_eq!(state, Some(0.0));
             web.unary("orders", ECHO, "").await.expect_ok();
         })

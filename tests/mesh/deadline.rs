@@ -16,13 +16,21 @@ async fn it_ends_a_call_that_hangs() {
         .client("web")
         .run(async |mesh| {
             let upstream = mesh.upstream("orders");
-            mesh.client("web").unary("orders", ECHO, "").await.expect_ok();
+            mesh.client("web")
+                .unary("orders", ECHO, "")
+                .await
+                .expect_ok();
             upstream.hang();
             let begun = Instant::now();
             let call = Call::new("orders", ECHO).header("grpc-timeout", "300m");
             let answer = mesh.client("web").call(call).await;
             let took = begun.elapsed();
-            assert_eq!(answer.code(), Code::DeadlineExceeded, "{}", answer.summary());
+            assert_eq!(
+                answer.code(),
+                Code::DeadlineExceeded,
+                "{}",
+                answer.summary()
+            );
             assert_eq!(answer.reason(), "deadline_exceeded");
             assert!(took >= Duration::from_millis(300), "{took:?}");
             assert!(took < Duration::from_millis(600), "{took:?}");
@@ -53,10 +61,27 @@ async fn a_malformed_one_is_refused() {
         .service("orders")
         .client("web")
         .run(async |mesh| {
-            for value in ["", "5", "S", "5s", "-1S", "1.5S", "123456789S", "5 S", "S5", "5SS", "0x5S"] {
+            for value in [
+                "",
+                "5",
+                "S",
+                "5s",
+                "-1S",
+                "1.5S",
+                "123456789S",
+                "5 S",
+                "S5",
+                "5SS",
+                "0x5S",
+            ] {
                 let call = Call::new("orders", ECHO).header("grpc-timeout", value);
                 let answer = mesh.client("web").call(call).await;
-                assert_eq!(answer.code(), Code::Internal, "{value:?}: {}", answer.summary());
+                assert_eq!(
+                    answer.code(),
+                    Code::Internal,
+                    "{value:?}: {}",
+                    answer.summary()
+                );
                 assert_eq!(answer.reason(), "malformed", "{value:?}");
             }
             assert_eq!(mesh.upstream("orders").handled(), 0);

@@ -23,7 +23,10 @@ async fn a_call_in_progress_is_finished() {
             let mut calls = JoinSet::new();
             calls.spawn(async move { web.unary("orders", ECHO, "last").await });
             eventually("the call has arrived", async || {
-                holds(mesh.upstream("orders").handled() == 2, mesh.upstream("orders").handled())
+                holds(
+                    mesh.upstream("orders").handled() == 2,
+                    mesh.upstream("orders").handled(),
+                )
             })
             .await;
             let sidecar = mesh.instance("orders", 0).sidecar.take().unwrap();
@@ -57,7 +60,11 @@ async fn an_instance_leaves_and_another_comes_without_a_failed_call() {
                 let sidecar = mesh.instance("orders", round).sidecar.take().unwrap();
                 let begun = tokio::time::Instant::now();
                 sidecar.stop().await;
-                assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+                assert!(
+                    begun.elapsed() < Duration::from_secs(10),
+                    "{:?}",
+                    begun.elapsed()
+                );
             }
             load.stop().await.expect_no_failures();
         })

@@ -21,11 +21,17 @@ async fn the_four_kinds_of_call_pass() {
             upload.messages = vec![Bytes::from(vec![1; 100_000]); 5];
             assert_eq!(web.call(upload).await.expect_ok().text(), "500000");
 
-            let download = web.unary("orders", "/test.Echo/Download", "200000").await.expect_ok();
+            let download = web
+                .unary("orders", "/test.Echo/Download", "200000")
+                .await
+                .expect_ok();
             let sizes: Vec<_> = download.messages.iter().map(Bytes::len).collect();
             assert_eq!(sizes, [65536, 65536, 65536, 3392]);
 
-            let nothing = web.unary("orders", "/test.Echo/Download", "0").await.expect_ok();
+            let nothing = web
+                .unary("orders", "/test.Echo/Download", "0")
+                .await
+                .expect_ok();
             assert_eq!(nothing.messages.len(), 0);
 
             let mut both = Call::new("orders", "/test.Echo/Bidi");
@@ -50,10 +56,23 @@ async fn every_code_arrives_unchanged_in_trailers_and_in_trailers_only() {
                         .header("x-test-shape", shape);
                     let answer = web.call(call).await;
                     assert_eq!(answer.http, 200, "{shape} {code}");
-                    assert_eq!(answer.code(), Code::from_i32(code), "{shape}: {}", answer.summary());
-                    assert_eq!(answer.trailers.is_none(), shape == "trailers-only", "{shape} {code}");
+                    assert_eq!(
+                        answer.code(),
+                        Code::from_i32(code),
+                        "{shape}: {}",
+                        answer.summary()
+                    );
+                    assert_eq!(
+                        answer.trailers.is_none(),
+                        shape == "trailers-only",
+                        "{shape} {code}"
+                    );
                     let message = format!("code%20{code}%3A%20h%C3%A9");
-                    assert_eq!(answer.field("grpc-message"), Some(message.as_str()), "{shape}");
+                    assert_eq!(
+                        answer.field("grpc-message"),
+                        Some(message.as_str()),
+                        "{shape}"
+                    );
                     assert_eq!(answer.reason(), "", "{shape} {code}");
                     // A success between two failures keeps the breaker closed.
                     web.unary("orders", ECHO, "").await.expect_ok();
@@ -69,7 +88,10 @@ async fn an_answer_without_a_status_is_a_failure() {
         .service("orders")
         .client("web")
         .run(async |mesh| {
-            let answer = mesh.client("web").unary("orders", "/test.Echo/NoTrailers", "").await;
+            let answer = mesh
+                .client("web")
+                .unary("orders", "/test.Echo/NoTrailers", "")
+                .await;
             assert_eq!(answer.code(), Code::Unknown, "{}", answer.summary());
             assert_eq!(answer.reason(), "missing_trailers");
         })

@@ -25,7 +25,10 @@ async fn a_peer_without_a_certificate_the_mesh_signed_reaches_nothing() {
                 assert!(answer.is_err(), "certificate {what}: {answer:?}");
             }
             assert_eq!(mesh.upstream("orders").handled(), 0);
-            mesh.client("web").unary("orders", ECHO, "a").await.expect_ok();
+            mesh.client("web")
+                .unary("orders", ECHO, "a")
+                .await
+                .expect_ok();
             let failures = mesh
                 .sidecar("orders")
                 .metric("outrigger_handshake_failures_total", &[])
@@ -104,10 +107,18 @@ async fn a_caller_without_an_intention_is_denied() {
         .deny("catalog", "payments")
         .run(async |mesh| {
             let answer = mesh.client("catalog").unary("payments", ECHO, "a").await;
-            assert_eq!(answer.code(), Code::PermissionDenied, "{}", answer.summary());
+            assert_eq!(
+                answer.code(),
+                Code::PermissionDenied,
+                "{}",
+                answer.summary()
+            );
             assert_eq!(answer.reason(), "denied");
             assert_eq!(mesh.upstream("payments").handled(), 0);
-            mesh.client("orders").unary("payments", ECHO, "a").await.expect_ok();
+            mesh.client("orders")
+                .unary("payments", ECHO, "a")
+                .await
+                .expect_ok();
         })
         .await;
 }
@@ -138,7 +149,10 @@ async fn forged_internal_headers_never_arrive() {
                 panic!("one request: {requests:?}")
             };
             for (name, value) in &request.headers {
-                assert!(!value.as_bytes().windows(6).any(|part| part == b"forged"), "{name}");
+                assert!(
+                    !value.as_bytes().windows(6).any(|part| part == b"forged"),
+                    "{name}"
+                );
             }
             let peer = request.headers["x-outrigger-peer"].to_str().unwrap();
             assert!(peer.starts_with("spiffe://"), "{peer}");

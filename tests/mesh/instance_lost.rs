@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use outrigger_tests::client::Call;
+use outrigger_tests::eventually::holds;
 use outrigger_tests::load::Load;
 use outrigger_tests::mesh::Service;
 use outrigger_tests::{Mesh, eventually, settings};
@@ -17,7 +18,7 @@ const GRACE: Duration = Duration::from_secs(1);
 async fn passes(duration: Duration) {
     let end = Instant::now() + duration;
     eventually("time passes", async || {
-        outrigger_tests::eventually::holds(Instant::now() >= end, "not yet")
+        holds(Instant::now() >= end, "not yet")
     })
     .await;
 }
@@ -44,16 +45,18 @@ async fn lose(fault: impl AsyncFnOnce(&mut Mesh)) {
     Mesh::builder()
         .service(Service::new("inventory").instances(2))
         .client("orders")
-        .processes()
         .run(async |mesh| {
             let client = mesh.client("orders");
             let load = Load::start(RATE, move |_| {
                 (client.clone(), Call::new("inventory", ECHO))
             });
             eventually("both instances are called", async || {
-                let handled: Vec<u64> =
-                    mesh.upstreams("inventory").iter().map(|upstream| upstream.handled()).collect();
-                outrigger_tests::eventually::holds(
+                let handled: Vec<u64> = mesh
+                    .upstreams("inventory")
+                    .iter()
+                    .map(|upstream| upstream.handled())
+                    .collect();
+                holds(
                     handled.iter().all(|handled| *handled > 10),
                     format!("{handled:?}"),
                 )

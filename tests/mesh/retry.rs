@@ -12,7 +12,10 @@ const CREATE_SESSION: &str = "/shop.identity.v1.SessionService/CreateSession";
 const GET_PRODUCT: &str = "/shop.catalog.v1.ProductService/GetProduct";
 
 fn handled(mesh: &Mesh, service: &str) -> u64 {
-    mesh.upstreams(service).iter().map(|upstream| upstream.handled()).sum()
+    mesh.upstreams(service)
+        .iter()
+        .map(|upstream| upstream.handled())
+        .sum()
 }
 
 #[tokio::test]
@@ -23,7 +26,10 @@ async fn a_refused_call_is_repeated_whatever_it_is() {
         .run(async |mesh| {
             for _ in 0..20 {
                 mesh.upstreams("orders")[0].refuse_next(1);
-                mesh.client("web").unary("orders", ECHO, "a").await.expect_ok();
+                mesh.client("web")
+                    .unary("orders", ECHO, "a")
+                    .await
+                    .expect_ok();
             }
             assert_eq!(handled(mesh, "orders"), 20);
             let refused = mesh
@@ -46,8 +52,10 @@ async fn a_method_of_unknown_effect_runs_once_even_if_its_server_dies() {
             mesh.upstreams("identity")[0].die_next(1);
             let mut failures = Vec::new();
             for _ in 0..20 {
-                let answer =
-                    mesh.client("gateway").unary("identity", CREATE_SESSION, "a").await;
+                let answer = mesh
+                    .client("gateway")
+                    .unary("identity", CREATE_SESSION, "a")
+                    .await;
                 if answer.code() != Code::Ok {
                     failures.push(answer);
                 }
@@ -70,7 +78,10 @@ async fn a_method_without_side_effects_is_repeated_when_its_server_dies() {
         .run(async |mesh| {
             mesh.upstreams("catalog")[0].die_next(1);
             for _ in 0..20 {
-                mesh.client("gateway").unary("catalog", GET_PRODUCT, "a").await.expect_ok();
+                mesh.client("gateway")
+                    .unary("catalog", GET_PRODUCT, "a")
+                    .await
+                    .expect_ok();
             }
             assert_eq!(handled(mesh, "catalog"), 21, "one call ran twice");
         })
@@ -105,7 +116,10 @@ async fn a_second_failure_is_the_callers_to_see() {
         .client("gateway")
         .run(async |mesh| {
             mesh.upstream("catalog").unavailable_next(10);
-            let answer = mesh.client("gateway").unary("catalog", GET_PRODUCT, "a").await;
+            let answer = mesh
+                .client("gateway")
+                .unary("catalog", GET_PRODUCT, "a")
+                .await;
             assert_eq!(answer.code(), Code::Unavailable, "{}", answer.summary());
             assert_eq!(mesh.upstream("catalog").handled(), 2);
         })

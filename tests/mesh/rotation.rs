@@ -1,7 +1,6 @@
 //! Leaves are renewed while calls go on.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use outrigger_tests::client::Call;
 use outrigger_tests::eventually::holds;
@@ -35,7 +34,11 @@ async fn no_call_fails_over_several_generations_of_leaves() {
             // Renewed at half its life, give or take a tenth.
             let generations = usize::try_from(duration.as_secs() / ttl.as_secs()).unwrap();
             assert!(serials.len() > generations, "{serials:?} in {duration:?}");
-            assert!(report.calls > 100 * duration.as_secs(), "{} calls", report.calls);
+            assert!(
+                report.calls > 100 * duration.as_secs(),
+                "{} calls",
+                report.calls
+            );
         })
         .await;
 }

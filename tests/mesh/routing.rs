@@ -15,8 +15,14 @@ async fn only_declared_upstreams_are_routes() {
             let answer = mesh.client("web").unary("nobody", ECHO, "").await;
             assert_eq!(answer.code(), Code::Unimplemented, "{}", answer.summary());
             assert_eq!(answer.reason(), "no_route");
-            mesh.client("web").unary("orders", ECHO, "").await.expect_ok();
-            mesh.client("web").unary("orders:80", ECHO, "").await.expect_ok();
+            mesh.client("web")
+                .unary("orders", ECHO, "")
+                .await
+                .expect_ok();
+            mesh.client("web")
+                .unary("orders:80", ECHO, "")
+                .await
+                .expect_ok();
         })
         .await;
 }
@@ -45,7 +51,11 @@ async fn a_service_without_an_instance_fails_fast() {
             let answer = mesh.client("web").unary("orders", ECHO, "").await;
             assert_eq!(answer.code(), Code::Unavailable, "{}", answer.summary());
             assert_eq!(answer.reason(), "no_endpoint");
-            assert!(begun.elapsed() < std::time::Duration::from_secs(6), "{:?}", begun.elapsed());
+            assert!(
+                begun.elapsed() < std::time::Duration::from_secs(6),
+                "{:?}",
+                begun.elapsed()
+            );
         })
         .await;
 }

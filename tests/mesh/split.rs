@@ -18,8 +18,16 @@ fn splitter(v1: u8) -> Value {
 async fn share_of_v1(mesh: &Mesh, calls: u32) -> u32 {
     let mut v1 = 0;
     for _ in 0..calls {
-        let answer = mesh.client("web").unary("orders", ECHO, "").await.expect_ok();
-        if answer.headers["x-upstream"].to_str().unwrap().starts_with("orders-v1-") {
+        let answer = mesh
+            .client("web")
+            .unary("orders", ECHO, "")
+            .await
+            .expect_ok();
+        if answer.headers["x-upstream"]
+            .to_str()
+            .unwrap()
+            .starts_with("orders-v1-")
+        {
             v1 += 1;
         }
     }

@@ -32,13 +32,19 @@ async fn a_large_stream_passes_in_little_memory() {
     Mesh::builder()
         .service("orders")
         .client("web")
-        .processes()
         .run(async |mesh| {
             let web = mesh.client("web");
-            let pids = [mesh.sidecar("orders").pid(), mesh.client_sidecar("web").pid()];
+            let pids = [
+                mesh.sidecar("orders").pid(),
+                mesh.client_sidecar("web").pid(),
+            ];
             // What the first calls need to be there at all is no growth.
-            web.unary("orders", "/test.Echo/Download", "1000000").await.expect_ok();
-            web.unary("orders", ECHO, vec![0; 1_000_000]).await.expect_ok();
+            web.unary("orders", "/test.Echo/Download", "1000000")
+                .await
+                .expect_ok();
+            web.unary("orders", ECHO, vec![0; 1_000_000])
+                .await
+                .expect_ok();
             let before = pids.map(process::peak_resident);
 
             let call = Call::new("orders", "/test.Echo/Download").message(size.to_string());

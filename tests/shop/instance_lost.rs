@@ -3,11 +3,13 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use outrigger_proto::shop::inventory::v1::{CreateReservationRequest, GetStockRequest, reservation};
+use outrigger_proto::shop::inventory::v1::{
+    CreateReservationRequest, GetStockRequest, reservation,
+};
 use outrigger_tests::client::Call;
 use outrigger_tests::eventually::holds;
 use outrigger_tests::load::{Load, Report};
-use outrigger_tests::sidecar::{Place, Sidecar};
+use outrigger_tests::sidecar::Sidecar;
 use outrigger_tests::upstream::Address;
 use outrigger_tests::{Client, Shop, binary, eventually, process, settings};
 use prost::Message as _;
@@ -24,7 +26,8 @@ async fn a_killed_application_costs_nothing_after_a_second() {
 
 #[tokio::test]
 async fn a_killed_sidecar_costs_nothing_after_a_second() {
-    lose(|shop, _| u32::try_from(shop.sidecar("inventory-v1-1")["pid"].as_u64().unwrap()).unwrap()).await;
+    lose(|shop, _| u32::try_from(shop.sidecar("inventory-v1-1")["pid"].as_u64().unwrap()).unwrap())
+        .await;
 }
 
 /// The built-in mesh file with two instances of inventory.
@@ -58,10 +61,16 @@ async fn lose(victim: impl FnOnce(&Shop, &std::collections::BTreeMap<String, u32
     eventually("both instances are called", async || {
         let mut seen = Vec::new();
         for instance in ["inventory-v1-0", "inventory-v1-1"] {
-            let health = shop.sidecar(instance)["health"].as_str().unwrap().to_owned();
-            let text = reqwest::get(format!("http://{health}/metrics")).await.map_err(|error| error.to_string())?;
+            let health = shop.sidecar(instance)["health"]
+                .as_str()
+                .unwrap()
+                .to_owned();
+            let text = reqwest::get(format!("http://{health}/metrics"))
+                .await
+                .map_err(|error| error.to_string())?;
             let text = text.text().await.map_err(|error| error.to_string())?;
-            let calls = outrigger_tests::sidecar::metric(&text, "grpc_server_call_started_total", &[]);
+            let calls =
+                outrigger_tests::sidecar::metric(&text, "grpc_server_call_started_total", &[]);
             seen.push(calls.unwrap_or_default());
         }
         holds(seen.iter().all(|calls| *calls > 20.0), format!("{seen:?}"))
@@ -71,7 +80,10 @@ async fn lose(victim: impl FnOnce(&Shop, &std::collections::BTreeMap<String, u32
     let lost = Instant::now();
     process::signal(victim(&shop, &processes), Signal::KILL);
     let end = lost + settings::seconds("INSTANCE_LOST", 5);
-    eventually("time passes", async || holds(Instant::now() >= end, "not yet")).await;
+    eventually("time passes", async || {
+        holds(Instant::now() >= end, "not yet")
+    })
+    .await;
     let report: Report = load.stop().await;
     assert!(report.calls > RATE * 3, "{} calls", report.calls);
     report.expect_no_failures_after(lost + GRACE);
@@ -82,15 +94,25 @@ async fn lose(victim: impl FnOnce(&Shop, &std::collections::BTreeMap<String, u32
 /// Stock is read, and now and then reserved: as orders, the only caller that may.
 fn call(n: u64) -> Call {
     if n % 10 != 0 {
-        let request = GetStockRequest { sku: "P-101".to_owned() };
-        return Call::new("inventory", "/shop.inventory.v1.StockService/GetStock").message(request.encode_to_vec());
+        let request = GetStockRequest {
+            sku: "P-101".to_owned(),
+        };
+        return Call::new("inventory", "/shop.inventory.v1.StockService/GetStock")
+            .message(request.encode_to_vec());
     }
     let request = CreateReservationRequest {
         order_id: uuid::Uuid::new_v4().to_string(),
-        lines: vec![reservation::Line { sku: "P-101".to_owned(), quantity: 1 }],
+        lines: vec![reservation::Line {
+            sku: "P-101".to_owned(),
+            quantity: 1,
+        }],
         ttl: None,
     };
-    Call::new("inventory", "/shop.inventory.v1.ReservationService/CreateReservation").message(request.encode_to_vec())
+    Call::new(
+        "inventory",
+        "/shop.inventory.v1.ReservationService/CreateReservation",
+    )
+    .message(request.encode_to_vec())
 }
 
 /// One more sidecar with the identity of orders.
@@ -98,11 +120,26 @@ async fn beside_orders(shop: &Shop, folder: &std::path::Path) -> (Sidecar, Clien
     let contract = shop.data.join("contracts/inventory.binpb");
     let mut config = String::from("service = \"orders\"\ninstance = \"orders-load\"\n");
     writeln!(config, "[registry]\naddress = {:?}", shop.registry()).unwrap();
-    writeln!(config, "token_file = {:?}", shop.data.join("tokens/management").display().to_string()).unwrap();
-    writeln!(config, "[outbound]\nbind = \"unix:{}\"", folder.join("outbound.sock").display()).unwrap();
+    writeln!(
+        config,
+        "token_file = {:?}",
+        shop.data.join("tokens/management").display().to_string()
+    )
+    .unwrap();
+    writeln!(
+        config,
+        "[outbound]\nbind = \"unix:{}\"",
+        folder.join("outbound.sock").display()
+    )
+    .unwrap();
     config.push_str("[health]\nbind = \"127.0.0.1:0\"\n[intentions]\ndefault = \"deny\"\n");
-    writeln!(config, "[[upstream]]\nname = \"inventory\"\ncontract = {:?}", contract.display().to_string()).unwrap();
-    let sidecar = Sidecar::start(Place::Process, "orders-load", &config, folder).await;
+    writeln!(
+        config,
+        "[[upstream]]\nname = \"inventory\"\ncontract = {:?}",
+        contract.display().to_string()
+    )
+    .unwrap();
+    let sidecar = Sidecar::start("orders-load", &config, folder).await;
     sidecar.becomes("/ready/outbound").await;
     let address = Address::parse(sidecar.addresses.outbound.as_ref().unwrap());
     (sidecar, Client::new(address))

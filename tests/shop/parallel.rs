@@ -27,7 +27,12 @@ async fn fifty_parallel_requests_with_one_key_make_one_order_and_one_charge() {
             assert_eq!(reply.reason(), "IDEMPOTENCY_IN_PROGRESS", "{}", reply.text);
             continue;
         }
-        assert!(matches!(reply.status, 201 | 202), "{} {}", reply.status, reply.text);
+        assert!(
+            matches!(reply.status, 201 | 202),
+            "{} {}",
+            reply.status,
+            reply.text
+        );
         ids.insert(reply.body["orderId"].as_str().unwrap().to_owned());
         answered += 1;
     }
@@ -35,9 +40,15 @@ async fn fifty_parallel_requests_with_one_key_make_one_order_and_one_charge() {
     assert_eq!(ids.len(), 1, "{ids:?}");
     let again = shop.order(&alice, &order("one key")).await.expect(201);
     assert_eq!(again.body["state"], "CONFIRMED");
-    let (inventory, payments) = (shop.database("inventory").await, shop.database("payments").await);
+    let (inventory, payments) = (
+        shop.database("inventory").await,
+        shop.database("payments").await,
+    );
     let books = Books::read(&inventory, &payments).await;
-    assert_eq!((books.captured, books.amount, books.reserved, books.balance), (1, 2400, 2, 0));
+    assert_eq!(
+        (books.captured, books.amount, books.reserved, books.balance),
+        (1, 2400, 2, 0)
+    );
     let orders = shop.database("orders").await;
     assert_eq!(orders.number("SELECT COUNT(*) FROM order_views").await, 1);
     Arc::into_inner(shop).unwrap().stop().await;

@@ -15,18 +15,38 @@ fn changed(change: impl FnOnce(&mut Value)) -> Value {
 async fn every_refusal_has_its_error_and_changes_nothing() {
     let mut shop = Shop::start().await;
     let alice = shop.token("alice").await;
-    shop.order(&alice, &order("the one that is fine")).await.expect(201);
-    let (inventory, payments) = (shop.database("inventory").await, shop.database("payments").await);
+    shop.order(&alice, &order("the one that is fine"))
+        .await
+        .expect(201);
+    let (inventory, payments) = (
+        shop.database("inventory").await,
+        shop.database("payments").await,
+    );
     let before = Books::read(&inventory, &payments).await;
-    assert_eq!((before.captured, before.amount, before.balance), (1, 2400, 0));
+    assert_eq!(
+        (before.captured, before.amount, before.balance),
+        (1, 2400, 0)
+    );
 
     // (what, token, body, status, reason)
     let forged = forge(&alice);
     let fine = || order(&uuid::Uuid::new_v4().to_string()).to_string();
     let refusals: Vec<(&str, Option<&str>, String, u16, &str)> = vec![
         ("no token", None, fine(), 401, "TOKEN_MISSING"),
-        ("a word for a token", Some("nonsense"), fine(), 401, "TOKEN_INVALID"),
-        ("a changed token", Some(&forged), fine(), 401, "TOKEN_INVALID"),
+        (
+            "a word for a token",
+            Some("nonsense"),
+            fine(),
+            401,
+            "TOKEN_INVALID",
+        ),
+        (
+            "a changed token",
+            Some(&forged),
+            fine(),
+            401,
+            "TOKEN_INVALID",
+        ),
         (
             "a declined card",
             Some(&alice),
@@ -65,7 +85,8 @@ async fn every_refusal_has_its_error_and_changes_nothing() {
         (
             "more than there is",
             Some(&alice),
-            changed(|body| body["items"][0] = json!({"productId": "4521", "quantity": 13})).to_string(),
+            changed(|body| body["items"][0] = json!({"productId": "4521", "quantity": 13}))
+                .to_string(),
             400,
             "OUT_OF_STOCK",
         ),
@@ -76,7 +97,13 @@ async fn every_refusal_has_its_error_and_changes_nothing() {
             400,
             "FIELD_INVALID",
         ),
-        ("malformed JSON", Some(&alice), "{\"items\": [".to_owned(), 400, ""),
+        (
+            "malformed JSON",
+            Some(&alice),
+            "{\"items\": [".to_owned(),
+            400,
+            "",
+        ),
         (
             "an unknown field",
             Some(&alice),
@@ -108,14 +135,22 @@ async fn every_refusal_has_its_error_and_changes_nothing() {
     ];
     let mut wrong = Vec::new();
     for (what, token, body, status, reason) in refusals {
-        let reply: Reply = shop.request("POST", "/api/v1/orders", token, Some(body)).await;
-        let as_documented = reply.status == status && (reason.is_empty() || reply.reason() == reason);
+        let reply: Reply = shop
+            .request("POST", "/api/v1/orders", token, Some(body))
+            .await;
+        let as_documented =
+            reply.status == status && (reason.is_empty() || reply.reason() == reason);
         if !as_documented {
-            wrong.push(format!("{what}: expected {status} {reason}, got {} {}", reply.status, reply.text));
+            wrong.push(format!(
+                "{what}: expected {status} {reason}, got {} {}",
+                reply.status, reply.text
+            ));
         }
         let after = Books::read(&inventory, &payments).await;
         if after != before {
-            wrong.push(format!("{what} changed the books: {after:?} from {before:?}"));
+            wrong.push(format!(
+                "{what} changed the books: {after:?} from {before:?}"
+            ));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
@@ -135,5 +170,8 @@ async fn every_refusal_has_its_error_and_changes_nothing() {
 fn forge(token: &str) -> String {
     let (signed, signature) = token.rsplit_once('.').unwrap();
     let first = if signature.starts_with('A') { 'B' } else { 'A' };
-    format!("{signed}.{first}{}", signature.chars().skip(1).collect::<String>())
+    format!(
+        "{signed}.{first}{}",
+        signature.chars().skip(1).collect::<String>()
+    )
 }

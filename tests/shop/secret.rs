@@ -23,7 +23,9 @@ fn files(folder: &Path) -> Vec<PathBuf> {
 }
 
 fn contains(haystack: &[u8], needle: &str) -> bool {
-    haystack.windows(needle.len()).any(|window| window == needle.as_bytes())
+    haystack
+        .windows(needle.len())
+        .any(|window| window == needle.as_bytes())
 }
 
 /// Everything of this run that must stay where it is.
@@ -32,7 +34,10 @@ fn secrets(shop: &Shop, access_tokens: &[String]) -> Vec<(String, String)> {
     for token in access_tokens {
         // Not even a part: the signature alone would let the rest be guessed from logs.
         let signature = token.rsplit('.').next().unwrap();
-        secrets.push(("the signature of an access token".to_owned(), signature.to_owned()));
+        secrets.push((
+            "the signature of an access token".to_owned(),
+            signature.to_owned(),
+        ));
     }
     for path in files(&shop.data.join("tokens")) {
         let token = std::fs::read_to_string(&path).unwrap().trim().to_owned();
@@ -41,7 +46,10 @@ fn secrets(shop: &Shop, access_tokens: &[String]) -> Vec<(String, String)> {
     let demo = std::fs::read_to_string(shop.data.join("demo.json")).unwrap();
     let demo: serde_json::Value = serde_json::from_str(&demo).unwrap();
     for user in demo["users"].as_array().unwrap() {
-        secrets.push(("a password".to_owned(), user["password"].as_str().unwrap().to_owned()));
+        secrets.push((
+            "a password".to_owned(),
+            user["password"].as_str().unwrap().to_owned(),
+        ));
     }
     for path in files(&shop.data.join("keys")) {
         if let Ok(text) = std::fs::read_to_string(&path) {
@@ -51,7 +59,12 @@ fn secrets(shop: &Shop, access_tokens: &[String]) -> Vec<(String, String)> {
     for path in files(&shop.data.join("registry")) {
         let text = String::from_utf8_lossy(&std::fs::read(&path).unwrap()).into_owned();
         if let Some(key) = text.split("PRIVATE KEY-----").nth(1) {
-            let line: String = key.replace("\\n", "\n").lines().find(|line| line.len() > 20).unwrap_or_default().to_owned();
+            let line: String = key
+                .replace("\\n", "\n")
+                .lines()
+                .find(|line| line.len() > 20)
+                .unwrap_or_default()
+                .to_owned();
             secrets.push((path.display().to_string(), line));
         }
     }
@@ -74,27 +87,49 @@ async fn no_token_password_or_key_is_in_a_log_a_span_or_a_metric() {
     let forged = format!("{alice}x");
     shop.order(&forged, &order("refused")).await.expect(401);
     let wrong = r#"{"email":"alice@example.com","password":"correct horse battery"}"#;
-    shop.request("POST", "/v1/sessions", None, Some(wrong.to_owned())).await.expect(401);
+    shop.request("POST", "/v1/sessions", None, Some(wrong.to_owned()))
+        .await
+        .expect(401);
 
     let mut secrets = secrets(&shop, &[alice, bob]);
     assert!(secrets.len() > 10, "{} secrets", secrets.len());
-    secrets.push(("a wrong password".to_owned(), "correct horse battery".to_owned()));
+    secrets.push((
+        "a wrong password".to_owned(),
+        "correct horse battery".to_owned(),
+    ));
 
     let mut places: Vec<(String, Vec<u8>)> = Vec::new();
     for entry in std::fs::read_dir(shop.data.join("run")).unwrap() {
         let instance = entry.unwrap().file_name().into_string().unwrap();
-        if !shop.data.join("run").join(&instance).join("addresses.json").exists() {
+        if !shop
+            .data
+            .join("run")
+            .join(&instance)
+            .join("addresses.json")
+            .exists()
+        {
             continue;
         }
-        let health = shop.sidecar(&instance)["health"].as_str().unwrap().to_owned();
-        let metrics = reqwest::get(format!("http://{health}/metrics")).await.unwrap();
-        places.push((format!("metrics of {instance}"), metrics.bytes().await.unwrap().to_vec()));
+        let health = shop.sidecar(&instance)["health"]
+            .as_str()
+            .unwrap()
+            .to_owned();
+        let metrics = reqwest::get(format!("http://{health}/metrics"))
+            .await
+            .unwrap();
+        places.push((
+            format!("metrics of {instance}"),
+            metrics.bytes().await.unwrap().to_vec(),
+        ));
     }
     shop.stop().await;
     for path in files(&shop.data.join("logs")) {
         places.push((path.display().to_string(), std::fs::read(&path).unwrap()));
     }
-    places.push(("the run's own output".to_owned(), shop.output().into_bytes()));
+    places.push((
+        "the run's own output".to_owned(),
+        shop.output().into_bytes(),
+    ));
     for body in receiver.bodies() {
         places.push(("a span".to_owned(), body.to_vec()));
     }

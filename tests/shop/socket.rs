@@ -15,7 +15,9 @@ fn listening(pids: &BTreeMap<String, u32>) -> BTreeMap<String, BTreeSet<String>>
                 continue;
             };
             let link = link.display().to_string();
-            let inode = link.strip_prefix("socket:[").and_then(|rest| rest.strip_suffix(']'));
+            let inode = link
+                .strip_prefix("socket:[")
+                .and_then(|rest| rest.strip_suffix(']'));
             if let Some(address) = inode.and_then(|inode| by_inode.get(inode)) {
                 addresses.insert(address.clone());
             }
@@ -68,19 +70,36 @@ async fn every_listening_socket_is_in_the_table() {
 
     // The public port belongs to the gateway's sidecar, not to an application.
     let edge = shop.edge();
-    let owner = by_process.iter().find(|(_, addresses)| addresses.contains(&edge)).unwrap().0;
+    let owner = by_process
+        .iter()
+        .find(|(_, addresses)| addresses.contains(&edge))
+        .unwrap()
+        .0;
     let sidecar = u32::try_from(shop.sidecar("gateway-v1-0")["pid"].as_u64().unwrap()).unwrap();
     assert_eq!(processes[owner], sidecar, "{owner}");
 
-    for service in ["gateway", "identity", "catalog", "orders", "inventory", "payments"] {
+    for service in [
+        "gateway",
+        "identity",
+        "catalog",
+        "orders",
+        "inventory",
+        "payments",
+    ] {
         let addresses = shop.sidecar(&format!("{service}-v1-0"));
         let Some(inbound) = addresses["inbound"].as_str() else {
             continue;
         };
         let answer = tls::plain_text(inbound, b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await;
-        assert!(matches!(answer.first(), None | Some(0x15)), "{service}: {answer:?}");
+        assert!(
+            matches!(answer.first(), None | Some(0x15)),
+            "{service}: {answer:?}"
+        );
         let answer = tls::call(inbound, None).await;
-        assert!(answer.is_err(), "{service} takes a caller without a certificate: {answer:?}");
+        assert!(
+            answer.is_err(),
+            "{service} takes a caller without a certificate: {answer:?}"
+        );
     }
     shop.stop().await;
 }
@@ -89,15 +108,25 @@ async fn every_listening_socket_is_in_the_table() {
 async fn forged_internal_headers_at_the_edge_change_nobody() {
     let mut shop = Shop::start().await;
     let alice = shop.token("alice").await;
-    let placed = shop.order(&alice, &outrigger_tests::shop::order("hers")).await.expect(201);
+    let placed = shop
+        .order(&alice, &outrigger_tests::shop::order("hers"))
+        .await
+        .expect(201);
     let id = placed.body["orderId"].as_str().unwrap();
     let http = reqwest::Client::new();
     // A principal: user 1, as protobuf in base64url. With it believed, no token would be needed.
-    for name in ["x-outrigger-principal", "X-Outrigger-Principal", "x_outrigger_principal"] {
+    for name in [
+        "x-outrigger-principal",
+        "X-Outrigger-Principal",
+        "x_outrigger_principal",
+    ] {
         let reply = http
             .get(format!("http://{}/v1/orders/{id}", shop.edge()))
             .header(name, "CAE")
-            .header("x-outrigger-peer", "spiffe://outrigger.local/ns/default/dc/dc1/svc/gateway")
+            .header(
+                "x-outrigger-peer",
+                "spiffe://outrigger.local/ns/default/dc/dc1/svc/gateway",
+            )
             .send()
             .await
             .unwrap();

@@ -16,7 +16,10 @@ async fn ctrl_c_ends_everything_and_the_next_start_finds_the_order() {
     let mut shop = Shop::builder().data(&data).start().await;
     let alice = shop.token("alice").await;
     let id = placed.body["orderId"].as_str().unwrap();
-    let found = shop.get(&format!("/v1/orders/{id}"), &alice).await.expect(200);
+    let found = shop
+        .get(&format!("/v1/orders/{id}"), &alice)
+        .await
+        .expect(200);
     assert_eq!(found.body["state"], "CONFIRMED");
     let replayed = shop.order(&alice, &order("before")).await.expect(201);
     assert_eq!(replayed.body["orderId"], placed.body["orderId"]);
@@ -32,7 +35,10 @@ async fn a_killed_run_leaves_no_process_behind_and_can_be_started_again() {
     assert!(processes.len() > 10, "{processes:?}");
     process::signal(shop.pid(), Signal::KILL);
     outrigger_tests::eventually("its children end", async || {
-        let left: Vec<_> = processes.iter().filter(|(_, pid)| process::exists(**pid)).collect();
+        let left: Vec<_> = processes
+            .iter()
+            .filter(|(_, pid)| process::exists(**pid))
+            .collect();
         outrigger_tests::eventually::holds(left.is_empty(), format!("{left:?}"))
     })
     .await;

@@ -35,7 +35,9 @@ async fn it_runs_from_the_gateway_through_the_sidecars_to_payments() {
         let capture = received
             .iter()
             .rev()
-            .find(|span| span.service == "payments" && span.kind == 2 && span.name.contains("CapturePayment"))
+            .find(|span| {
+                span.service == "payments" && span.kind == 2 && span.name.contains("CapturePayment")
+            })
             .ok_or("no span of CapturePayment in payments")?;
         let spans: BTreeMap<&str, &Span> = received
             .iter()
@@ -51,7 +53,13 @@ async fn it_runs_from_the_gateway_through_the_sidecars_to_payments() {
     })
     .await;
     let expected = [
-        "payments", "payments-sidecar", "orders-sidecar", "orders", "orders-sidecar", "gateway-sidecar", "gateway",
+        "payments",
+        "payments-sidecar",
+        "orders-sidecar",
+        "orders",
+        "orders-sidecar",
+        "gateway-sidecar",
+        "gateway",
         "gateway-sidecar",
     ];
     assert_eq!(path, expected.join(" < "));

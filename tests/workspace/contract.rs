@@ -30,7 +30,9 @@ fn every_method_states_its_idempotency_level() {
         .iter()
         .filter(|(_, method)| {
             let options = method.options.as_ref();
-            options.and_then(|options| options.idempotency_level).is_none()
+            options
+                .and_then(|options| options.idempotency_level)
+                .is_none()
         })
         .map(|(name, _)| name.as_str())
         .collect();
@@ -52,12 +54,22 @@ fn every_rpc_has_a_request_of_its_own_name() {
 
 #[test]
 fn only_known_services_are_callers() {
-    let services = ["gateway", "identity", "catalog", "orders", "inventory", "payments"];
+    let services = [
+        "gateway",
+        "identity",
+        "catalog",
+        "orders",
+        "inventory",
+        "payments",
+    ];
     for service in &services[1..] {
         let callers = outrigger_proto::callers(service);
         assert!(!callers.is_empty(), "nobody may call {service}");
         for caller in callers {
-            assert!(services.contains(&caller.as_str()), "{service} may be called by {caller}");
+            assert!(
+                services.contains(&caller.as_str()),
+                "{service} may be called by {caller}"
+            );
         }
     }
 }

@@ -6,7 +6,15 @@ use cargo_metadata::{Metadata, MetadataCommand, Package};
 
 /// Business belongs above; how a call is secured, repeated or found belongs to the sidecar.
 const NOT_IN_A_SERVICE: [&str; 9] = [
-    "rustls", "tokio-rustls", "native-tls", "openssl", "rcgen", "x509-parser", "h2", "outrigger-consul", "outrigger-sidecar",
+    "rustls",
+    "tokio-rustls",
+    "native-tls",
+    "openssl",
+    "rcgen",
+    "x509-parser",
+    "h2",
+    "outrigger-consul",
+    "outrigger-sidecar",
 ];
 
 fn metadata() -> Metadata {
@@ -50,7 +58,10 @@ fn allowed(name: &str) -> Option<&'static [&'static str]> {
 fn crates_depend_only_on_what_the_table_allows() {
     let metadata = metadata();
     let packages = ours(&metadata);
-    let names: BTreeSet<&str> = packages.iter().map(|package| package.name.as_str()).collect();
+    let names: BTreeSet<&str> = packages
+        .iter()
+        .map(|package| package.name.as_str())
+        .collect();
     let mut wrong = Vec::new();
     for package in packages {
         let Some(allowed) = allowed(&package.name) else {
@@ -99,7 +110,10 @@ fn every_crate_takes_its_lints_and_versions_from_the_workspace() {
         let manifest = std::fs::read_to_string(&package.manifest_path).unwrap();
         let manifest: toml::Table = manifest.parse().unwrap();
         let inherits = |value: Option<&toml::Value>| {
-            value.and_then(|value| value.get("workspace")).and_then(toml::Value::as_bool) == Some(true)
+            value
+                .and_then(|value| value.get("workspace"))
+                .and_then(toml::Value::as_bool)
+                == Some(true)
         };
         if !inherits(manifest.get("lints")) {
             wrong.push(format!("{}: lints", package.name));
@@ -115,5 +129,9 @@ fn every_crate_takes_its_lints_and_versions_from_the_workspace() {
             }
         }
     }
-    assert!(wrong.is_empty(), "not from the workspace:\n{}", wrong.join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "not from the workspace:\n{}",
+        wrong.join("\n")
+    );
 }

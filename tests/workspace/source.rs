@@ -10,7 +10,9 @@ const UNSAFE: [&str; 1] = ["tests/harness/external.rs"];
 /// Rust sources of the workspace, relative to its root.
 fn sources() -> Vec<(PathBuf, String)> {
     let mut found = Vec::new();
-    for folder in ["proto", "registry", "sidecar", "services", "cli", "tests", "bench"] {
+    for folder in [
+        "proto", "registry", "sidecar", "services", "cli", "tests", "bench",
+    ] {
         collect(&root().join(folder), &mut found);
     }
     assert!(found.len() > 100, "{} sources", found.len());
@@ -36,7 +38,9 @@ fn assert_none(what: &str, wrong: &[String]) {
 
 #[test]
 fn files_are_named_for_what_they_hold() {
-    let empty_words = ["mod", "utils", "util", "common", "helpers", "helper", "manager", "misc", "core"];
+    let empty_words = [
+        "mod", "utils", "util", "common", "helpers", "helper", "manager", "misc", "core",
+    ];
     let wrong: Vec<_> = sources()
         .into_iter()
         .filter(|(path, _)| {
@@ -66,14 +70,19 @@ fn nothing_outside_http2_names_an_h2_type() {
     let wrong: Vec<_> = sources()
         .into_iter()
         .filter(|(path, _)| path.starts_with("sidecar/src"))
-        .filter(|(path, _)| !path.starts_with("sidecar/src/http2") && !path.ends_with("src/http2.rs"))
+        .filter(|(path, _)| {
+            !path.starts_with("sidecar/src/http2") && !path.ends_with("src/http2.rs")
+        })
         .flat_map(|(path, text)| {
             text.lines()
                 .enumerate()
                 .filter(|(_, line)| {
                     let code = line.trim_start();
                     !code.starts_with("//")
-                        && (code.starts_with("use h2::") || code.contains(" h2::") || code.contains("(h2::") || code.contains("<h2::"))
+                        && (code.starts_with("use h2::")
+                            || code.contains(" h2::")
+                            || code.contains("(h2::")
+                            || code.contains("<h2::"))
                 })
                 .map(|(number, line)| format!("{}:{}: {}", path.display(), number + 1, line.trim()))
                 .collect::<Vec<_>>()
@@ -87,7 +96,10 @@ fn unsafe_code_is_where_the_list_says() {
     let attribute = ["unsafe", "_code"].concat();
     let found: Vec<_> = sources()
         .into_iter()
-        .filter(|(_, text)| text.contains(&format!("allow({attribute}")) || text.contains(&format!("expect({attribute}")))
+        .filter(|(_, text)| {
+            text.contains(&format!("allow({attribute}"))
+                || text.contains(&format!("expect({attribute}"))
+        })
         .map(|(path, _)| path.display().to_string())
         .collect();
     assert_eq!(found, UNSAFE);
@@ -99,7 +111,9 @@ fn unwrap_is_allowed_in_tests_only() {
     let wrong: Vec<_> = sources()
         .into_iter()
         .filter(|(path, text)| {
-            !path.starts_with("tests") && !path.iter().any(|part| part == "tests") && text.contains(&lint)
+            !path.starts_with("tests")
+                && !path.iter().any(|part| part == "tests")
+                && text.contains(&lint)
         })
         .map(|(path, _)| path.display().to_string())
         .collect();
@@ -108,12 +122,24 @@ fn unwrap_is_allowed_in_tests_only() {
 
 #[test]
 fn the_chassis_knows_no_business() {
-    let nouns = ["payment", "inventory", "product", "shipment", "basket", "checkout", "reservation"];
+    let nouns = [
+        "payment",
+        "inventory",
+        "product",
+        "shipment",
+        "basket",
+        "checkout",
+        "reservation",
+    ];
     let wrong: Vec<_> = sources()
         .into_iter()
         .filter(|(path, _)| path.starts_with("services/chassis/src"))
         .flat_map(|(path, text)| {
-            let code = text.split("#[cfg(test)]").next().unwrap_or_default().to_owned();
+            let code = text
+                .split("#[cfg(test)]")
+                .next()
+                .unwrap_or_default()
+                .to_owned();
             code.lines()
                 .enumerate()
                 .filter(|(_, line)| !line.trim_start().starts_with("//"))

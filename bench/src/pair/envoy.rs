@@ -16,16 +16,34 @@ const CALLER: &str = "spiffe://bench.test/ns/default/dc/dc1/svc/web";
 const CALLEE: &str = "spiffe://bench.test/ns/default/dc/dc1/svc/catalog";
 
 /// Starts both; without Envoy it says so, and the comparison is without it.
-pub(crate) async fn start(folder: &Path, application: SocketAddr) -> anyhow::Result<Option<Topology>> {
+pub(crate) async fn start(
+    folder: &Path,
+    application: SocketAddr,
+) -> anyhow::Result<Option<Topology>> {
     let Some(program) = find() else {
-        anyhow::ensure!(!is_required(), "envoy is required here but not found: run `tests/tools envoy`");
-        complain("SKIPPED the comparison with Envoy: envoy not found (tests/tools envoy installs it)");
+        anyhow::ensure!(
+            !is_required(),
+            "envoy is required here but not found: run `tests/tools envoy`"
+        );
+        complain(
+            "SKIPPED the comparison with Envoy: envoy not found (tests/tools envoy installs it)",
+        );
         return Ok(None);
     };
     write_certificates(folder)?;
     let [outbound, inbound] = free_ports()?;
-    let outbound_proxy = launch(&program, folder, "outbound", &outbound_file(folder, outbound, inbound))?;
-    let inbound_proxy = launch(&program, folder, "inbound", &inbound_file(folder, inbound, application))?;
+    let outbound_proxy = launch(
+        &program,
+        folder,
+        "outbound",
+        &outbound_file(folder, outbound, inbound),
+    )?;
+    let inbound_proxy = launch(
+        &program,
+        folder,
+        "inbound",
+        &inbound_file(folder, inbound, application),
+    )?;
     for (proxy, port) in [(&outbound_proxy, outbound), (&inbound_proxy, inbound)] {
         proxy
             .wait_for("listener", async || {
@@ -43,12 +61,17 @@ pub(crate) async fn start(folder: &Path, application: SocketAddr) -> anyhow::Res
     }))
 }
 
-#[expect(clippy::disallowed_methods, reason = "the program's edge to its environment")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the program's edge to its environment"
+)]
 fn find() -> Option<PathBuf> {
-    let tools = std::env::var_os("OUTRIGGER_TOOLS").map(PathBuf::from).or_else(|| {
-        let home = std::env::var_os("HOME")?;
-        Some(PathBuf::from(home).join(".cache/outrigger-tools"))
-    });
+    let tools = std::env::var_os("OUTRIGGER_TOOLS")
+        .map(PathBuf::from)
+        .or_else(|| {
+            let home = std::env::var_os("HOME")?;
+            Some(PathBuf::from(home).join(".cache/outrigger-tools"))
+        });
     let path = std::env::var_os("PATH").unwrap_or_default();
     tools
         .map(|tools| tools.join("bin"))
@@ -58,9 +81,13 @@ fn find() -> Option<PathBuf> {
         .find(|candidate| candidate.is_file())
 }
 
-#[expect(clippy::disallowed_methods, reason = "the program's edge to its environment")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the program's edge to its environment"
+)]
 fn is_required() -> bool {
-    std::env::var("OUTRIGGER_REQUIRE").is_ok_and(|names| names.split(',').any(|name| name == "envoy"))
+    std::env::var("OUTRIGGER_REQUIRE")
+        .is_ok_and(|names| names.split(',').any(|name| name == "envoy"))
 }
 
 /// Held together until all are known, so that no two are the same.
@@ -80,9 +107,20 @@ fn launch(program: &Path, folder: &Path, name: &str, config: &str) -> anyhow::Re
     std::fs::write(&file, config)?;
     let mut command = Command::new(program);
     command
-        .args(["--concurrency", "1", "--log-level", "warn", "--disable-hot-restart", "-c"])
+        .args([
+            "--concurrency",
+            "1",
+            "--log-level",
+            "warn",
+            "--disable-hot-restart",
+            "-c",
+        ])
         .arg(&file);
-    Process::start(&format!("envoy {name}"), command, &folder.join(format!("envoy-{name}.log")))
+    Process::start(
+        &format!("envoy {name}"),
+        command,
+        &folder.join(format!("envoy-{name}.log")),
+    )
 }
 
 fn write_certificates(folder: &Path) -> anyhow::Result<()> {

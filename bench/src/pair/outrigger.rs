@@ -32,13 +32,28 @@ pub(crate) async fn start(folder: &Path, application: SocketAddr) -> anyhow::Res
          [application]\naddress = \"{application}\"\nprotocol = \"grpc\"\ncontract = \"{contract}\"\n\
          [inbound]\nbind = \"127.0.0.1:0\"\n[outbound]\nbind = \"127.0.0.1:0\"\n"
     );
-    let (callee, callee_addresses) = start_sidecar(&program, folder, &registry.address, "callee", &callee, "/ready").await?;
+    let (callee, callee_addresses) = start_sidecar(
+        &program,
+        folder,
+        &registry.address,
+        "callee",
+        &callee,
+        "/ready",
+    )
+    .await?;
     let caller = format!(
         "service = \"web\"\ninstance = \"web-v1-0\"\n[outbound]\nbind = \"127.0.0.1:0\"\n\
          [[upstream]]\nname = \"{SERVICE}\"\ncontract = \"{contract}\"\n"
     );
-    let (caller, caller_addresses) =
-        start_sidecar(&program, folder, &registry.address, "caller", &caller, "/ready/outbound").await?;
+    let (caller, caller_addresses) = start_sidecar(
+        &program,
+        folder,
+        &registry.address,
+        "caller",
+        &caller,
+        "/ready/outbound",
+    )
+    .await?;
     let address = caller_addresses.outbound.context("no outbound address")?;
     Ok(Topology {
         name: "outrigger",
@@ -56,7 +71,10 @@ pub(crate) async fn assert_observed(topologies: &[Topology]) -> anyhow::Result<(
         .find(|topology| topology.name == "outrigger")
         .context("no pair of ours")?;
     let method = METHOD.trim_start_matches('/');
-    let families = ["grpc_client_attempt_started_total", "grpc_server_call_started_total"];
+    let families = [
+        "grpc_client_attempt_started_total",
+        "grpc_server_call_started_total",
+    ];
     for (address, family) in ours.metrics.iter().zip(families) {
         let text = get(*address, "/metrics").await?;
         let counted = text
@@ -68,7 +86,10 @@ pub(crate) async fn assert_observed(topologies: &[Topology]) -> anyhow::Result<(
 }
 
 /// The program that this workspace builds in the profile of this one, unless `OUTRIGGER_BIN` names it.
-#[expect(clippy::disallowed_methods, reason = "the program's edge to its environment")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the program's edge to its environment"
+)]
 async fn build() -> anyhow::Result<PathBuf> {
     if let Some(path) = std::env::var_os("OUTRIGGER_BIN") {
         return Ok(PathBuf::from(path));
@@ -78,7 +99,15 @@ async fn build() -> anyhow::Result<PathBuf> {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command
         .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
-        .args(["build", "--quiet", "--package", "outrigger", "--bin", "outrigger", "--target-dir"])
+        .args([
+            "build",
+            "--quiet",
+            "--package",
+            "outrigger",
+            "--bin",
+            "outrigger",
+            "--target-dir",
+        ])
         .arg(folder.parent().context("a target folder")?);
     if folder.ends_with("release") {
         command.arg("--release");
@@ -93,7 +122,9 @@ struct Registry {
 }
 
 async fn start_registry(program: &Path, folder: &Path) -> anyhow::Result<Registry> {
-    let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+    let port = std::net::TcpListener::bind("127.0.0.1:0")?
+        .local_addr()?
+        .port();
     let address = format!("http://127.0.0.1:{port}");
     let mut command = Command::new(program);
     command
@@ -114,7 +145,11 @@ async fn start_registry(program: &Path, folder: &Path) -> anyhow::Result<Registr
         json!({"Kind": "service-intentions", "Name": SERVICE, "Sources": [{"Name": "web", "Action": "allow"}]}),
     ] {
         let url = format!("{address}/v1/config");
-        http.put(url).json(&entry).send().await?.error_for_status()?;
+        http.put(url)
+            .json(&entry)
+            .send()
+            .await?
+            .error_for_status()?;
     }
     Ok(Registry { address, process })
 }
@@ -127,7 +162,10 @@ async fn start_sidecar(
     config: &str,
     ready: &str,
 ) -> anyhow::Result<(Process, Addresses)> {
-    let (file, report) = (folder.join(format!("{name}.toml")), folder.join(format!("{name}.json")));
+    let (file, report) = (
+        folder.join(format!("{name}.toml")),
+        folder.join(format!("{name}.json")),
+    );
     let text = format!(
         "report = \"{}\"\n{config}[registry]\naddress = \"{registry}\"\n[health]\nbind = \"127.0.0.1:0\"\n\
          [intentions]\ndefault = \"deny\"\n",
@@ -136,7 +174,11 @@ async fn start_sidecar(
     std::fs::write(&file, text)?;
     let mut command = Command::new(program);
     command.arg("sidecar").arg("--config").arg(&file);
-    let process = Process::start(&format!("sidecar {name}"), command, &folder.join(format!("{name}.log")))?;
+    let process = Process::start(
+        &format!("sidecar {name}"),
+        command,
+        &folder.join(format!("{name}.log")),
+    )?;
     let addresses: Addresses = process
         .wait_for("its addresses", async || {
             Ok(serde_json::from_str(&std::fs::read_to_string(&report)?)?)

@@ -84,7 +84,10 @@ impl Process {
     }
 
     fn proc(&self, file: &str) -> anyhow::Result<String> {
-        let id = self.child.id().with_context(|| format!("{} has ended", self.name))?;
+        let id = self
+            .child
+            .id()
+            .with_context(|| format!("{} has ended", self.name))?;
         Ok(std::fs::read_to_string(format!("/proc/{id}/{file}"))?)
     }
 }

@@ -73,7 +73,9 @@ impl Report {
             }
         }
         for &size in &args.sizes {
-            let (Some(ours), Some(envoy)) = (self.median(size, "outrigger"), self.median(size, "envoy")) else {
+            let (Some(ours), Some(envoy)) =
+                (self.median(size, "outrigger"), self.median(size, "envoy"))
+            else {
                 continue;
             };
             let calls = ours.per_second / envoy.per_second;

@@ -46,7 +46,10 @@ impl Embedded {
         let config = Config {
             bind: self.address,
             data_dir: Some(self.folder.path().to_owned()),
-            tokens: Some(Tokens::new(vec![self.management.clone()], services.collect())),
+            tokens: Some(Tokens::new(
+                vec![self.management.clone()],
+                services.collect(),
+            )),
             leaf_ttl: self.leaf_ttl.unwrap_or(defaults.leaf_ttl),
             ..defaults
         };

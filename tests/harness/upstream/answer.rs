@@ -194,7 +194,11 @@ async fn fail(
     let code = head.headers["x-test-code"].to_str().unwrap();
     let code = code.parse().unwrap();
     let message = format!("code%20{code}%3A%20h%C3%A9");
-    if head.headers.get("x-test-shape").is_none_or(|shape| shape != "trailers") {
+    if head
+        .headers
+        .get("x-test-shape")
+        .is_none_or(|shape| shape != "trailers")
+    {
         return trailers_only(respond, code, &message);
     }
     let mut stream = start(&mut respond, shared)?;
