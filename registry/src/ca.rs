@@ -28,10 +28,18 @@ const LEAVES: usize = 10_000;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("cannot {what} the CA key {path}: {source}")]
-    Key { what: &'static str, path: PathBuf, source: std::io::Error },
-    #[error("the CA key {0} does not belong to the stored root; restore the key, or remove the data folder")]
+    Key {
+        what: &'static str,
+        path: PathBuf,
+        source: std::io::Error,
+    },
+    #[error(
+        "the CA key {0} does not belong to the stored root; restore the key, or remove the data folder"
+    )]
     Mismatch(PathBuf),
-    #[error("the journal knows a root, but its key {0} is gone; restore the key, or remove the data folder")]
+    #[error(
+        "the journal knows a root, but its key {0} is gone; restore the key, or remove the data folder"
+    )]
     Missing(PathBuf),
     #[error("cannot make a certificate: {0}")]
     Certificate(#[from] rcgen::Error),
@@ -52,7 +60,9 @@ pub(crate) struct Authority {
 
 impl std::fmt::Debug for Authority {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Authority").field("trust_domain", &self.trust_domain).finish_non_exhaustive()
+        f.debug_struct("Authority")
+            .field("trust_domain", &self.trust_domain)
+            .finish_non_exhaustive()
     }
 }
 
@@ -84,11 +94,18 @@ impl Authority {
                 if let Some(path) = &key_path {
                     store_key(path, &signer.key_pem())?;
                 }
-                let roots = CaRoots { active_root_id: root.id.clone(), trust_domain: domain, roots: vec![root] };
+                let roots = CaRoots {
+                    active_root_id: root.id.clone(),
+                    trust_domain: domain,
+                    roots: vec![root],
+                };
                 (signer, Some(roots))
             }
         };
-        let trust_domain = fresh.as_ref().map_or(&stored.trust_domain, |roots| &roots.trust_domain).clone();
+        let trust_domain = fresh
+            .as_ref()
+            .map_or(&stored.trust_domain, |roots| &roots.trust_domain)
+            .clone();
         let authority = Self {
             signer,
             trust_domain,
@@ -114,13 +131,22 @@ impl Authority {
             return Ok(issued);
         }
         let committed = store
-            .write(|state| Ok(Decided::done(vec![Change::LeafSerial(state.leaf_serial + 1)])))
+            .write(|state| {
+                Ok(Decided::done(vec![Change::LeafSerial(
+                    state.leaf_serial + 1,
+                )]))
+            })
             .await?;
         let serial = store.state().leaf_serial;
         let id = ServiceId::new(&self.trust_domain, &self.datacenter, service);
-        let signed = self.signer.leaf(&id.to_string(), serial, now(), self.leaf_ttl);
+        let signed = self
+            .signer
+            .leaf(&id.to_string(), serial, now(), self.leaf_ttl);
         let signed = signed.map_err(|error| Refusal::server(error.to_string()))?;
-        let created = self.lock().get(service).map_or(committed.index, |old| old.leaf.create_index);
+        let created = self
+            .lock()
+            .get(service)
+            .map_or(committed.index, |old| old.leaf.create_index);
         let leaf = Leaf {
             serial_number: format!("{serial:02x}"),
             cert_pem: signed.cert_pem,
@@ -151,7 +177,8 @@ impl Authority {
     fn fresh(&self, service: &str) -> Option<Issued> {
         let table = self.lock();
         let issued = table.get(service)?;
-        let current = issued.renew_at > Instant::now() && issued.signing_key_id == self.signer.key_id();
+        let current =
+            issued.renew_at > Instant::now() && issued.signing_key_id == self.signer.key_id();
         current.then(|| issued.clone())
     }
 
@@ -160,7 +187,10 @@ impl Authority {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "certificates carry the wall clock; this is where it enters")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "certificates carry the wall clock; this is where it enters"
+)]
 fn now() -> SystemTime {
     SystemTime::now()
 }
@@ -168,8 +198,16 @@ fn now() -> SystemTime {
 fn load(path: &Path, root: &CaRoot) -> Result<Signer, Error> {
     let pem = match std::fs::read_to_string(path) {
         Ok(pem) => pem,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Err(Error::Missing(path.to_owned())),
-        Err(source) => return Err(Error::Key { what: "read", path: path.to_owned(), source }),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return Err(Error::Missing(path.to_owned()));
+        }
+        Err(source) => {
+            return Err(Error::Key {
+                what: "read",
+                path: path.to_owned(),
+                source,
+            });
+        }
     };
     let signer = Signer::load(&pem, &root.root_cert)?;
     if signer.key_id() != root.signing_key_id {
@@ -181,7 +219,13 @@ fn load(path: &Path, root: &CaRoot) -> Result<Signer, Error> {
 /// The key is on disk before the root that needs it is in the journal. One left behind by a crash in between is
 /// replaced.
 fn store_key(path: &Path, pem: &str) -> Result<(), Error> {
-    let failed = |what| move |source| Error::Key { what, path: path.to_owned(), source };
+    let failed = |what| {
+        move |source| Error::Key {
+            what,
+            path: path.to_owned(),
+            source,
+        }
+    };
     let fresh = path.with_extension("new");
     let mut file = std::fs::OpenOptions::new()
         .write(true)
@@ -194,5 +238,7 @@ fn store_key(path: &Path, pem: &str) -> Result<(), Error> {
     file.sync_all().map_err(failed("sync"))?;
     std::fs::rename(&fresh, path).map_err(failed("rename"))?;
     let folder = path.parent().unwrap_or(path);
-    std::fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed("sync the folder of"))
+    std::fs::File::open(folder)
+        .and_then(|folder| folder.sync_all())
+        .map_err(failed("sync the folder of"))
 }

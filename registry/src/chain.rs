@@ -11,7 +11,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use outrigger_consul::chain::{ChainNode, ChainOverrides, CompiledChain, Target};
-use outrigger_consul::config::{ConfigEntry, Kind, ProxyDefaults, ServiceDefaults, ServiceResolver, ServiceRouter, ServiceSplitter};
+use outrigger_consul::config::{
+    ConfigEntry, Kind, ProxyDefaults, ServiceDefaults, ServiceResolver, ServiceRouter,
+    ServiceSplitter,
+};
 use sha2::{Digest as _, Sha256};
 
 pub use flatten::merge_parent;
@@ -38,9 +41,18 @@ pub struct Compiled {
 /// Why no chain comes out. The texts are Consul's.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    #[error("discovery chain {chain:?} uses inconsistent protocols; service {service:?} has {protocol:?} which is not {expected:?}")]
-    InconsistentProtocols { chain: String, service: String, protocol: String, expected: String },
-    #[error("discovery chain {chain:?} uses a protocol {protocol:?} that does not permit advanced routing or splitting behavior")]
+    #[error(
+        "discovery chain {chain:?} uses inconsistent protocols; service {service:?} has {protocol:?} which is not {expected:?}"
+    )]
+    InconsistentProtocols {
+        chain: String,
+        service: String,
+        protocol: String,
+        expected: String,
+    },
+    #[error(
+        "discovery chain {chain:?} uses a protocol {protocol:?} that does not permit advanced routing or splitting behavior"
+    )]
     NotSplittable { chain: String, protocol: String },
     #[error("detected circular resolver redirect: [{0}]")]
     CircularRedirect(String),
@@ -48,7 +60,9 @@ pub enum Error {
     CircularReference(String),
     #[error("service {service:?} does not have a subset named {subset:?}")]
     MissingSubset { service: String, subset: String },
-    #[error("service {service:?} has an external SNI set; cannot define {what} for external services")]
+    #[error(
+        "service {service:?} has an external SNI set; cannot define {what} for external services"
+    )]
     External { service: String, what: &'static str },
 }
 
@@ -63,8 +77,14 @@ pub struct Failed {
 pub fn compile(entries: &Entries, request: Request<'_>) -> Result<Compiled, Box<Failed>> {
     let mut compiler = Compiler::new(entries, request);
     match compiler.run() {
-        Ok(chain) => Ok(Compiled { chain, consulted: compiler.consulted }),
-        Err(error) => Err(Box::new(Failed { error, consulted: compiler.consulted })),
+        Ok(chain) => Ok(Compiled {
+            chain,
+            consulted: compiler.consulted,
+        }),
+        Err(error) => Err(Box::new(Failed {
+            error,
+            consulted: compiler.consulted,
+        })),
     }
 }
 
@@ -75,22 +95,37 @@ pub fn is_http_like(protocol: &str) -> bool {
 
 /// A service's protocol: its own defaults shadow the proxy defaults even when they name none.
 pub fn protocol_of(entries: &Entries, service: &str) -> String {
-    let own = entries.get(&(Kind::ServiceDefaults, service.to_owned())).map(Arc::as_ref);
+    let own = entries
+        .get(&(Kind::ServiceDefaults, service.to_owned()))
+        .map(Arc::as_ref);
     let protocol = if let Some(ConfigEntry::ServiceDefaults(defaults)) = own {
         defaults.protocol.clone()
     } else {
-        let global = entries.get(&(Kind::ProxyDefaults, "global".to_owned())).map(Arc::as_ref);
+        let global = entries
+            .get(&(Kind::ProxyDefaults, "global".to_owned()))
+            .map(Arc::as_ref);
         match global {
             Some(ConfigEntry::ProxyDefaults(defaults)) => config_protocol(defaults),
             _ => String::new(),
         }
     };
-    if protocol.is_empty() { "tcp".to_owned() } else { protocol.to_lowercase() }
+    if protocol.is_empty() {
+        "tcp".to_owned()
+    } else {
+        protocol.to_lowercase()
+    }
 }
 
 fn config_protocol(defaults: &ProxyDefaults) -> String {
-    let mut named = defaults.config.iter().filter(|(key, _)| key.eq_ignore_ascii_case("protocol"));
-    named.next().and_then(|(_, value)| value.as_str()).unwrap_or_default().to_owned()
+    let mut named = defaults
+        .config
+        .iter()
+        .filter(|(key, _)| key.eq_ignore_ascii_case("protocol"));
+    named
+        .next()
+        .and_then(|(_, value)| value.as_str())
+        .unwrap_or_default()
+        .to_owned()
 }
 
 struct Compiler<'a> {
@@ -156,7 +191,10 @@ impl<'a> Compiler<'a> {
         flatten::drop_unreachable(&mut self.nodes, &mut self.targets, &start);
         let mut protocol = self.protocol.clone().unwrap_or_else(|| "tcp".to_owned());
         if self.advanced && !is_http_like(&protocol) {
-            return Err(Error::NotSplittable { chain: service.to_owned(), protocol });
+            return Err(Error::NotSplittable {
+                chain: service.to_owned(),
+                protocol,
+            });
         }
         let wanted = &self.request.overrides.override_protocol;
         if !wanted.is_empty() && *wanted != protocol {
@@ -164,17 +202,29 @@ impl<'a> Compiler<'a> {
             self.customized = true;
         }
         let own = self.defaults_of(service);
-        let mut extensions = self.global().map(|defaults| defaults.envoy_extensions.clone()).unwrap_or_default();
-        extensions.extend(own.map(|defaults| defaults.envoy_extensions.clone()).unwrap_or_default());
+        let mut extensions = self
+            .global()
+            .map(|defaults| defaults.envoy_extensions.clone())
+            .unwrap_or_default();
+        extensions.extend(
+            own.map(|defaults| defaults.envoy_extensions.clone())
+                .unwrap_or_default(),
+        );
         Ok(CompiledChain {
             service_name: service.to_owned(),
             namespace: "default".to_owned(),
             partition: "default".to_owned(),
             datacenter: self.request.datacenter.to_owned(),
-            customization_hash: if self.customized { customization_hash(self.request.overrides) } else { String::new() },
+            customization_hash: if self.customized {
+                customization_hash(self.request.overrides)
+            } else {
+                String::new()
+            },
             default: self.is_default(&start),
             protocol,
-            service_meta: own.map(|defaults| defaults.meta.clone()).unwrap_or_default(),
+            service_meta: own
+                .map(|defaults| defaults.meta.clone())
+                .unwrap_or_default(),
             envoy_extensions: extensions,
             start_node: start,
             nodes: std::mem::take(&mut self.nodes),
@@ -184,7 +234,10 @@ impl<'a> Compiler<'a> {
 
     /// The start node is a resolver nobody configured, for the chain's own service.
     fn is_default(&self, start: &str) -> bool {
-        let resolver = self.nodes.get(start).and_then(|node| node.resolver.as_ref());
+        let resolver = self
+            .nodes
+            .get(start)
+            .and_then(|node| node.resolver.as_ref());
         resolver.is_some_and(|resolver| {
             let target = self.targets.get(&resolver.target);
             resolver.default && target.is_some_and(|target| target.service == self.request.service)
@@ -193,8 +246,10 @@ impl<'a> Compiler<'a> {
 
     /// Every service the traffic can end at must speak one protocol.
     fn record_protocol(&mut self, service: &str) -> Result<(), Error> {
-        self.consulted.insert((Kind::ServiceDefaults, service.to_owned()));
-        self.consulted.insert((Kind::ProxyDefaults, "global".to_owned()));
+        self.consulted
+            .insert((Kind::ServiceDefaults, service.to_owned()));
+        self.consulted
+            .insert((Kind::ProxyDefaults, "global".to_owned()));
         let protocol = protocol_of(self.entries, service);
         match &self.protocol {
             None => self.protocol = Some(protocol),

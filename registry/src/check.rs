@@ -39,15 +39,24 @@ pub(crate) struct Finding {
 
 impl Finding {
     fn passing(output: impl Into<String>) -> Self {
-        Self { status: Status::Passing, output: output.into() }
+        Self {
+            status: Status::Passing,
+            output: output.into(),
+        }
     }
 
     fn warning(output: impl Into<String>) -> Self {
-        Self { status: Status::Warning, output: output.into() }
+        Self {
+            status: Status::Warning,
+            output: output.into(),
+        }
     }
 
     fn critical(output: impl Into<String>) -> Self {
-        Self { status: Status::Critical, output: output.into() }
+        Self {
+            status: Status::Critical,
+            output: output.into(),
+        }
     }
 }
 
@@ -86,7 +95,10 @@ impl Runners {
     }
 
     fn output(&self, key: &Key) -> String {
-        self.lock().get(key).map(|running| running.output.clone()).unwrap_or_default()
+        self.lock()
+            .get(key)
+            .map(|running| running.output.clone())
+            .unwrap_or_default()
     }
 
     /// A check with the newest output, which is not committed while the status stays the same.
@@ -133,7 +145,9 @@ fn reconcile(shared: &Arc<Shared>, tasks: &mut JoinSet<()>) {
     let wanted = wanted.collect::<BTreeMap<_, _>>();
     let mut running = shared.runners.lock();
     running.retain(|key, task| {
-        let keep = wanted.get(key).is_some_and(|check| check.definition == task.definition);
+        let keep = wanted
+            .get(key)
+            .is_some_and(|check| check.definition == task.definition);
         if !keep {
             task.stop.cancel();
         }
@@ -174,8 +188,16 @@ async fn one(shared: &Shared, check: &Check, reports: watch::Receiver<Instant>) 
 /// run together.
 async fn probe(shared: &Shared, check: &Check) {
     let definition = &check.definition;
-    let interval = definition.interval.as_duration().unwrap_or(TIMEOUT).max(shared.config.limits.check_interval_min);
-    let timeout = definition.timeout.as_duration().filter(|timeout| !timeout.is_zero()).unwrap_or(TIMEOUT);
+    let interval = definition
+        .interval
+        .as_duration()
+        .unwrap_or(TIMEOUT)
+        .max(shared.config.limits.check_interval_min);
+    let timeout = definition
+        .timeout
+        .as_duration()
+        .filter(|timeout| !timeout.is_zero())
+        .unwrap_or(TIMEOUT);
     let mut threshold = Threshold::new(definition);
     let prober = http::Prober::new();
     let mut due = Instant::now() + interval.mul_f64(rand::rng().random());
@@ -201,12 +223,20 @@ async fn probe(shared: &Shared, check: &Check) {
 }
 
 async fn commit(shared: &Shared, key: &Key, status: Status, output: String) {
-    let same = shared.store.state().checks.get(key).is_none_or(|check| check.health.status == status);
+    let same = shared
+        .store
+        .state()
+        .checks
+        .get(key)
+        .is_none_or(|check| check.health.status == status);
     if same {
         return;
     }
     let owned = key.clone();
-    let result = shared.store.write(move |state| Ok(report(state, &owned, status, &output))).await;
+    let result = shared
+        .store
+        .write(move |state| Ok(report(state, &owned, status, &output)))
+        .await;
     if let Err(refusal) = result {
         tracing::warn!(check = key.id, reason = %refusal, "a check's result could not be stored");
         sleep(Duration::from_secs(1)).await;
@@ -224,9 +254,13 @@ fn host_port(target: &str) -> Option<(String, u16)> {
 async fn resolve(target: &str) -> Result<Vec<std::net::SocketAddr>, String> {
     let (host, port) = host_port(target).ok_or_else(|| format!("{target:?} is not host:port"))?;
     let found = tokio::net::lookup_host((host.as_str(), port)).await;
-    let found = found.map_err(|error| format!("{host}: {error}"))?.collect::<Vec<_>>();
+    let found = found
+        .map_err(|error| format!("{host}: {error}"))?
+        .collect::<Vec<_>>();
     if found.iter().any(|address| is_link_local(address.ip())) {
-        return Err(format!("{host} is a link-local address, which checks do not reach"));
+        return Err(format!(
+            "{host} is a link-local address, which checks do not reach"
+        ));
     }
     if found.is_empty() {
         return Err(format!("{host} has no address"));

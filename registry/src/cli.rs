@@ -17,10 +17,18 @@ use crate::token::Tokens;
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
     /// Where to listen; loopback only.
-    #[arg(long, default_value = "127.0.0.1:8500", env = "OUTRIGGER_REGISTRY_BIND")]
+    #[arg(
+        long,
+        default_value = "127.0.0.1:8500",
+        env = "OUTRIGGER_REGISTRY_BIND"
+    )]
     pub bind: SocketAddr,
     /// Folder of the journal, snapshots and CA keys.
-    #[arg(long, required_unless_present = "dev", env = "OUTRIGGER_REGISTRY_DATA_DIR")]
+    #[arg(
+        long,
+        required_unless_present = "dev",
+        env = "OUTRIGGER_REGISTRY_DATA_DIR"
+    )]
     pub data_dir: Option<PathBuf>,
     /// Tokens file, mode 0600; default `tokens.json` in the data folder, if it is there.
     #[arg(long, env = "OUTRIGGER_REGISTRY_TOKENS")]
@@ -29,7 +37,12 @@ pub struct Args {
     #[arg(long)]
     pub dev: bool,
     /// What holds where no intention matches.
-    #[arg(long, value_enum, default_value = "deny", env = "OUTRIGGER_REGISTRY_DEFAULT_INTENTION_POLICY")]
+    #[arg(
+        long,
+        value_enum,
+        default_value = "deny",
+        env = "OUTRIGGER_REGISTRY_DEFAULT_INTENTION_POLICY"
+    )]
     pub default_intention_policy: Policy,
     /// Trust domain of a fresh CA; default `<uuid>.consul`.
     #[arg(long, env = "OUTRIGGER_REGISTRY_TRUST_DOMAIN")]
@@ -56,13 +69,17 @@ impl Args {
         let tokens = match self.tokens_file() {
             Some(path) => Some(Tokens::read(&path)?),
             None if self.dev => None,
-            None => anyhow::bail!("no tokens file: name one with --tokens, or use --dev to let every local process in"),
+            None => anyhow::bail!(
+                "no tokens file: name one with --tokens, or use --dev to let every local process in"
+            ),
         };
         let limits = match &self.limits {
             None => Limits::default(),
             Some(path) => {
-                let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-                toml::from_str(&text).with_context(|| format!("{} is not a limits file", path.display()))?
+                let text = std::fs::read_to_string(path)
+                    .with_context(|| format!("cannot read {}", path.display()))?;
+                toml::from_str(&text)
+                    .with_context(|| format!("{} is not a limits file", path.display()))?
             }
         };
         let defaults = Config::default();

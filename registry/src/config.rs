@@ -8,7 +8,17 @@ use crate::limit::Limits;
 use crate::token::Tokens;
 
 /// What holds where no intention matches.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    Default,
+    PartialEq,
+    Eq,
+    clap::ValueEnum,
+    serde::Serialize,
+    serde::Deserialize,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Policy {
     #[default]
@@ -48,7 +58,10 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+        let host = rustix::system::uname()
+            .nodename()
+            .to_string_lossy()
+            .into_owned();
         Self {
             bind: SocketAddr::from(([127, 0, 0, 1], 8500)),
             data_dir: None,
@@ -56,7 +69,11 @@ impl Default for Config {
             default_policy: Policy::Deny,
             trust_domain: None,
             datacenter: "dc1".to_owned(),
-            node_name: if host.is_empty() { "localhost".to_owned() } else { host },
+            node_name: if host.is_empty() {
+                "localhost".to_owned()
+            } else {
+                host
+            },
             leaf_ttl: Duration::from_secs(24 * 3600),
             limits: Limits::default(),
         }

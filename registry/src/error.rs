@@ -12,7 +12,10 @@ pub struct Refusal {
 
 impl Refusal {
     pub fn new(status: StatusCode, message: impl Into<String>) -> Self {
-        Self { status, message: message.into() }
+        Self {
+            status,
+            message: message.into(),
+        }
     }
 
     pub fn bad(message: impl Into<String>) -> Self {
@@ -37,13 +40,19 @@ impl Refusal {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("cannot bind {addr}: {source}")]
-    Bind { addr: std::net::SocketAddr, source: std::io::Error },
+    Bind {
+        addr: std::net::SocketAddr,
+        source: std::io::Error,
+    },
     #[error(
         "{0} is not a loopback address: the registry hands out private keys and serves plain HTTP, so it binds loopback only"
     )]
     NotLoopback(std::net::SocketAddr),
     #[error("cannot use the data folder {path}: {source}")]
-    DataDir { path: std::path::PathBuf, source: std::io::Error },
+    DataDir {
+        path: std::path::PathBuf,
+        source: std::io::Error,
+    },
     #[error("the data folder {0} is in use by another registry")]
     Locked(std::path::PathBuf),
     #[error(transparent)]

@@ -14,9 +14,9 @@ pub type Selector = Vec<String>;
 
 #[derive(Debug, Clone, PartialEq)]
 enum Expression {
-    Or(Box<Expression>, Box<Expression>),
-    And(Box<Expression>, Box<Expression>),
-    Not(Box<Expression>),
+    Or(Box<Self>, Box<Self>),
+    And(Box<Self>, Box<Self>),
+    Not(Box<Self>),
     Match(Selector, Operator, String),
 }
 
@@ -94,7 +94,9 @@ impl Filter {
             match expression {
                 Expression::Or(a, b) | Expression::And(a, b) => rest.extend([&**a, &**b]),
                 Expression::Not(inner) => rest.push(inner),
-                Expression::Match(selector, operator, value) => check_match(selector, operator, value, shape)?,
+                Expression::Match(selector, operator, value) => {
+                    check_match(selector, operator, value, shape)?;
+                }
             }
         }
         Ok(())
@@ -106,7 +108,12 @@ impl Filter {
     }
 }
 
-fn check_match(selector: &Selector, operator: &Operator, value: &str, shape: Shape) -> Result<(), Error> {
+fn check_match(
+    selector: &Selector,
+    operator: &Operator,
+    value: &str,
+    shape: Shape,
+) -> Result<(), Error> {
     let unknown = || Error::Selector(selector.join("."));
     let mut shape = shape;
     for name in selector {
@@ -116,7 +123,10 @@ fn check_match(selector: &Selector, operator: &Operator, value: &str, shape: Sha
         }
         shape = match shape {
             Shape::Struct(fields) => {
-                let field = fields().into_iter().find(|field| field.name == name).ok_or_else(unknown)?;
+                let field = fields()
+                    .into_iter()
+                    .find(|field| field.name == name)
+                    .ok_or_else(unknown)?;
                 (field.shape)()
             }
             Shape::Map(item) => item(),
@@ -136,7 +146,14 @@ fn check_match(selector: &Selector, operator: &Operator, value: &str, shape: Sha
     if matches!(shape, Shape::Struct(_)) {
         return Err(unknown());
     }
-    if fits { Ok(()) } else { Err(Error::Value { selector: selector.join("."), value: value.to_owned() }) }
+    if fits {
+        Ok(())
+    } else {
+        Err(Error::Value {
+            selector: selector.join("."),
+            value: value.to_owned(),
+        })
+    }
 }
 
 #[cfg(test)]

@@ -132,7 +132,10 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
 }
 
 /// Puts the caller's address on a request.
-pub(crate) fn call_peer<B>(mut request: ::http::Request<B>, client: std::net::IpAddr) -> ::http::Request<B> {
+pub(crate) fn call_peer<B>(
+    mut request: ::http::Request<B>,
+    client: std::net::IpAddr,
+) -> ::http::Request<B> {
     request.extensions_mut().insert(call::Peer(client));
     request
 }

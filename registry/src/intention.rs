@@ -47,7 +47,9 @@ pub fn compare(a: &Intention, b: &Intention) -> Ordering {
             intention.destination_name.clone(),
         )
     };
-    b.precedence.cmp(&a.precedence).then_with(|| order(a).cmp(&order(b)))
+    b.precedence
+        .cmp(&a.precedence)
+        .then_with(|| order(a).cmp(&order(b)))
 }
 
 /// A config entry's sources as rows.
@@ -64,7 +66,11 @@ pub fn rows(entry: &ServiceIntentions) -> Vec<Intention> {
         action: source.action.clone(),
         permissions: source.permissions.clone(),
         jwt: entry.jwt.clone(),
-        meta: if source.legacy_id.is_empty() { entry.meta.clone() } else { source.legacy_meta.clone() },
+        meta: if source.legacy_id.is_empty() {
+            entry.meta.clone()
+        } else {
+            source.legacy_meta.clone()
+        },
         precedence: source.precedence,
         created_at: source.legacy_create_time.clone().unwrap_or_default(),
         updated_at: source.legacy_update_time.clone().unwrap_or_default(),
@@ -95,12 +101,24 @@ pub fn matching<'a>(
 
 /// Whether a row covers a target, and whether it allows it: `(allows, covers)`. A row with permissions cannot be
 /// settled here, and what cannot be evaluated is denied.
-pub fn authorize(target: &str, namespace: &str, peer: &str, row: &Intention, side: Side) -> (bool, bool) {
+pub fn authorize(
+    target: &str,
+    namespace: &str,
+    peer: &str,
+    row: &Intention,
+    side: Side,
+) -> (bool, bool) {
     let (row_namespace, row_name, row_peer) = match side {
         Side::Source => (&row.source_ns, &row.source_name, row.source_peer.as_str()),
         Side::Destination => (&row.destination_ns, &row.destination_name, ""),
     };
-    let own = |text: &str| if text.is_empty() { "default".to_owned() } else { text.to_owned() };
+    let own = |text: &str| {
+        if text.is_empty() {
+            "default".to_owned()
+        } else {
+            text.to_owned()
+        }
+    };
     let covers = row_peer == peer
         && (row_namespace == "*" || own(row_namespace) == own(namespace))
         && (row_name == "*" || row_name == target);

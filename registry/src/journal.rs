@@ -21,11 +21,20 @@ const SNAPSHOT: &str = "snapshot.json";
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("cannot {what} {path}: {source}")]
-    Io { what: &'static str, path: PathBuf, source: std::io::Error },
-    #[error("{path} is damaged at byte {offset}, with good records behind it; restore it from a copy or remove it")]
+    Io {
+        what: &'static str,
+        path: PathBuf,
+        source: std::io::Error,
+    },
+    #[error(
+        "{path} is damaged at byte {offset}, with good records behind it; restore it from a copy or remove it"
+    )]
     Damaged { path: PathBuf, offset: usize },
     #[error("{path} cannot be read: {source}")]
-    Snapshot { path: PathBuf, source: serde_json::Error },
+    Snapshot {
+        path: PathBuf,
+        source: serde_json::Error,
+    },
     #[error("a record cannot be written as JSON: {0}")]
     Encode(serde_json::Error),
 }
@@ -60,15 +69,30 @@ impl Journal {
             .map_err(at("open", &path))?;
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes).map_err(at("read", &path))?;
-        let good = replay(&bytes, &mut state).map_err(|offset| Error::Damaged { path: path.clone(), offset })?;
+        let good = replay(&bytes, &mut state).map_err(|offset| Error::Damaged {
+            path: path.clone(),
+            offset,
+        })?;
         if good < bytes.len() {
-            tracing::warn!(cut = bytes.len() - good, "cut off a torn record at the end of the journal");
+            tracing::warn!(
+                cut = bytes.len() - good,
+                "cut off a torn record at the end of the journal"
+            );
             file.set_len(good as u64).map_err(at("truncate", &path))?;
             file.sync_all().map_err(at("sync", &path))?;
         }
-        file.seek(SeekFrom::Start(good as u64)).map_err(at("seek in", &path))?;
+        file.seek(SeekFrom::Start(good as u64))
+            .map_err(at("seek in", &path))?;
         sync_folder(folder)?;
-        Ok((Self { file, folder: folder.to_owned(), length: good as u64, compact_at }, state))
+        Ok((
+            Self {
+                file,
+                folder: folder.to_owned(),
+                length: good as u64,
+                compact_at,
+            },
+            state,
+        ))
     }
 
     /// Writes a batch and waits until it is on disk.
@@ -103,7 +127,9 @@ impl Journal {
         sync_folder(&self.folder)?;
         let journal = self.folder.join(JOURNAL);
         self.file.set_len(0).map_err(at("truncate", &journal))?;
-        self.file.seek(SeekFrom::Start(0)).map_err(at("seek in", &journal))?;
+        self.file
+            .seek(SeekFrom::Start(0))
+            .map_err(at("seek in", &journal))?;
         self.file.sync_all().map_err(at("sync", &journal))?;
         self.length = 0;
         Ok(())
@@ -125,8 +151,10 @@ fn read_snapshot(path: &Path) -> Result<State, Error> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(State::default()),
         Err(error) => Err(at("read", path)(error)),
         Ok(bytes) => {
-            let dump: Dump =
-                serde_json::from_slice(&bytes).map_err(|source| Error::Snapshot { path: path.to_owned(), source })?;
+            let dump: Dump = serde_json::from_slice(&bytes).map_err(|source| Error::Snapshot {
+                path: path.to_owned(),
+                source,
+            })?;
             Ok(dump.into())
         }
     }
@@ -152,7 +180,11 @@ fn replay(bytes: &[u8], state: &mut State) -> Result<usize, usize> {
     while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
         let Some(records) = decode(&rest[..end]) else {
             let behind = rest[end + 1..].split(|byte| *byte == b'\n');
-            return if behind.clone().any(|line| decode(line).is_some()) { Err(good) } else { Ok(good) };
+            return if behind.clone().any(|line| decode(line).is_some()) {
+                Err(good)
+            } else {
+                Ok(good)
+            };
         };
         for record in records {
             if record.index <= state.index {

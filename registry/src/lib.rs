@@ -12,9 +12,9 @@ pub mod limit;
 pub mod server;
 
 mod http;
+mod journal;
 mod state;
 mod store;
-mod journal;
 mod watch;
 
 pub mod chain;

@@ -51,8 +51,14 @@ impl Server {
         }
         let (lock, journal, state) = open(&config)?;
         let listener = TcpListener::bind(config.bind);
-        let listener = listener.await.map_err(|source| Error::Bind { addr: config.bind, source })?;
-        let address = listener.local_addr().map_err(|source| Error::Bind { addr: config.bind, source })?;
+        let listener = listener.await.map_err(|source| Error::Bind {
+            addr: config.bind,
+            source,
+        })?;
+        let address = listener.local_addr().map_err(|source| Error::Bind {
+            addr: config.bind,
+            source,
+        })?;
         let (authority, roots) = Authority::open(
             config.data_dir.as_deref(),
             &state.roots,
@@ -62,7 +68,10 @@ impl Server {
         )?;
         let (store, writer) = Store::start(journal, state)?;
         let node_id = establish(&store, &config, roots).await?;
-        let watches = ClientCount::new(config.limits.watches_per_client, config.limits.watches_loopback);
+        let watches = ClientCount::new(
+            config.limits.watches_per_client,
+            config.limits.watches_loopback,
+        );
         let shared = Shared {
             config,
             store,
@@ -72,7 +81,13 @@ impl Server {
             watches,
             stopping: CancellationToken::new(),
         };
-        Ok(Self { listener, address, shared: Arc::new(shared), writer, _lock: lock })
+        Ok(Self {
+            listener,
+            address,
+            shared: Arc::new(shared),
+            writer,
+            _lock: lock,
+        })
     }
 
     /// Where it listens.
@@ -133,7 +148,9 @@ async fn serve(stream: TcpStream, peer: SocketAddr, app: axum::Router, shared: &
         return;
     }
     let app = tower::ServiceBuilder::new()
-        .map_request(move |request: http::Request<hyper::body::Incoming>| call_peer(request, peer.ip()))
+        .map_request(move |request: http::Request<hyper::body::Incoming>| {
+            call_peer(request, peer.ip())
+        })
         .service(app);
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -163,10 +180,23 @@ fn open(config: &Config) -> Result<(Option<File>, Option<Journal>, State), Error
 
 fn lock(folder: &Path) -> Result<File, Error> {
     use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
-    let failed = |source| Error::DataDir { path: folder.to_owned(), source };
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed)?;
+    let failed = |source| Error::DataDir {
+        path: folder.to_owned(),
+        source,
+    };
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)
+        .map_err(failed)?;
     let path = folder.join("lock");
-    let file = File::options().write(true).create(true).truncate(false).mode(0o600).open(path).map_err(failed)?;
+    let file = File::options()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(path)
+        .map_err(failed)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(std::fs::TryLockError::WouldBlock) => Err(Error::Locked(folder.to_owned())),
@@ -176,7 +206,11 @@ fn lock(folder: &Path) -> Result<File, Error> {
 
 /// Commits what every registry holds: its node with `serfHealth`, the service `consul`, the CA's roots. Answers the
 /// node's stable id.
-async fn establish(store: &Store, config: &Config, roots: Option<CaRoots>) -> Result<String, Error> {
+async fn establish(
+    store: &Store,
+    config: &Config,
+    roots: Option<CaRoots>,
+) -> Result<String, Error> {
     let name = config.node_name.clone();
     let datacenter = config.datacenter.clone();
     let known = store.state().nodes.get(&name).map(|node| node.id.clone());
@@ -186,14 +220,20 @@ async fn establish(store: &Store, config: &Config, roots: Option<CaRoots>) -> Re
         node: name.clone(),
         address: "127.0.0.1".to_owned(),
         datacenter,
-        tagged_addresses: ["lan", "lan_ipv4", "wan", "wan_ipv4"].map(|tag| (tag.to_owned(), "127.0.0.1".to_owned())).into(),
+        tagged_addresses: ["lan", "lan_ipv4", "wan", "wan_ipv4"]
+            .map(|tag| (tag.to_owned(), "127.0.0.1".to_owned()))
+            .into(),
         meta: BTreeMap::from([("consul-version".to_owned(), "1.21.4".to_owned())]),
         ..Node::default()
     };
     let decide = move |state: &State| {
         let mut changes = Vec::new();
         let same = state.nodes.get(&name).is_some_and(|old| {
-            let stamped = Node { create_index: old.create_index, modify_index: old.modify_index, ..node.clone() };
+            let stamped = Node {
+                create_index: old.create_index,
+                modify_index: old.modify_index,
+                ..node.clone()
+            };
             **old == stamped
         });
         if !same {
@@ -215,10 +255,17 @@ async fn establish(store: &Store, config: &Config, roots: Option<CaRoots>) -> Re
                 id: "consul".to_owned(),
                 service: "consul".to_owned(),
                 port: 8300,
-                weights: Weights { passing: 1, warning: 1 },
+                weights: Weights {
+                    passing: 1,
+                    warning: 1,
+                },
                 ..Service::default()
             };
-            changes.push(Change::PutInstance(Box::new(Instance { node: name, service, sidecar_of: String::new() })));
+            changes.push(Change::PutInstance(Box::new(Instance {
+                node: name,
+                service,
+                sidecar_of: String::new(),
+            })));
         }
         changes.extend(roots.map(|roots| Change::PutRoots(Box::new(roots))));
         Ok(Decided::done(changes))

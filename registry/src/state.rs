@@ -33,7 +33,10 @@ pub(crate) struct Key {
 
 impl Key {
     pub(crate) fn new(node: &str, id: &str) -> Self {
-        Self { node: node.to_owned(), id: id.to_owned() }
+        Self {
+            node: node.to_owned(),
+            id: id.to_owned(),
+        }
     }
 }
 
@@ -54,11 +57,19 @@ impl Instance {
 
     /// The service this instance is the sidecar of, or itself when it speaks Connect natively.
     pub(crate) fn connect_destination(&self) -> Option<&str> {
-        let native = self.service.connect.as_ref().is_some_and(|connect| connect.native);
+        let native = self
+            .service
+            .connect
+            .as_ref()
+            .is_some_and(|connect| connect.native);
         if native {
             return Some(&self.service.service);
         }
-        let proxy = self.service.proxy.as_ref().filter(|_| self.service.kind == CONNECT_PROXY)?;
+        let proxy = self
+            .service
+            .proxy
+            .as_ref()
+            .filter(|_| self.service.kind == CONNECT_PROXY)?;
         Some(&proxy.destination_service_name)
     }
 }
@@ -121,11 +132,17 @@ impl State {
 
     /// The instances of a service name.
     pub(crate) fn named<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Arc<Instance>> {
-        self.instances.values().filter(move |instance| instance.service.service == name)
+        self.instances
+            .values()
+            .filter(move |instance| instance.service.service == name)
     }
 
     /// The checks of a node, or of one instance on it with `id`.
-    pub(crate) fn checks_of<'a>(&'a self, node: &'a str, id: &'a str) -> impl Iterator<Item = &'a Arc<Check>> {
+    pub(crate) fn checks_of<'a>(
+        &'a self,
+        node: &'a str,
+        id: &'a str,
+    ) -> impl Iterator<Item = &'a Arc<Check>> {
         self.checks
             .range(Key::new(node, "")..)
             .take_while(move |(key, _)| key.node == node)
@@ -136,6 +153,10 @@ impl State {
     /// The index a read of these service names returns; of no name at all, when a service last vanished.
     pub(crate) fn index_of_names<'a>(&self, names: impl Iterator<Item = &'a str>) -> u64 {
         let highest = names.filter_map(|name| self.names.get(name)).max().copied();
-        highest.unwrap_or(if self.tables.extinction > 0 { self.tables.extinction } else { self.tables.services })
+        highest.unwrap_or(if self.tables.extinction > 0 {
+            self.tables.extinction
+        } else {
+            self.tables.services
+        })
     }
 }

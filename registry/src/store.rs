@@ -29,7 +29,10 @@ pub(crate) struct Decided {
 
 impl Decided {
     pub(crate) fn done(changes: Vec<Change>) -> Self {
-        Self { changes, answer: true }
+        Self {
+            changes,
+            answer: true,
+        }
     }
 
     /// Nothing is changed and the answer is `false`: a failed compare-and-set.
@@ -61,22 +64,39 @@ pub(crate) struct Store {
 
 impl std::fmt::Debug for Store {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Store").field("index", &self.state().index).finish_non_exhaustive()
+        f.debug_struct("Store")
+            .field("index", &self.state().index)
+            .finish_non_exhaustive()
     }
 }
 
 impl Store {
     /// Starts the writer thread, which the caller joins after `stop`. Without a journal nothing survives.
-    pub(crate) fn start(journal: Option<Journal>, state: State) -> Result<(Self, JoinHandle<()>), Error> {
+    pub(crate) fn start(
+        journal: Option<Journal>,
+        state: State,
+    ) -> Result<(Self, JoinHandle<()>), Error> {
         let (queue, jobs) = mpsc::channel(QUEUE);
         let current = Arc::new(ArcSwap::from_pointee(state));
         let wakers = Arc::new(Wakers::default());
-        let writer = Writer { current: Arc::clone(&current), wakers: Arc::clone(&wakers), journal, broken: false };
+        let writer = Writer {
+            current: Arc::clone(&current),
+            wakers: Arc::clone(&wakers),
+            journal,
+            broken: false,
+        };
         let thread = std::thread::Builder::new()
             .name("registry-writer".to_owned())
             .spawn(move || writer.run(jobs))
             .map_err(Error::Thread)?;
-        Ok((Self { current, wakers, queue }, thread))
+        Ok((
+            Self {
+                current,
+                wakers,
+                queue,
+            },
+            thread,
+        ))
     }
 
     pub(crate) fn state(&self) -> Arc<State> {
@@ -93,7 +113,12 @@ impl Store {
         decide: impl FnOnce(&State) -> Result<Decided, Refusal> + Send + 'static,
     ) -> Result<Committed, Refusal> {
         let (reply, answer) = oneshot::channel();
-        let stopped = || Refusal::new(http::StatusCode::SERVICE_UNAVAILABLE, "the registry is shutting down");
+        let stopped = || {
+            Refusal::new(
+                http::StatusCode::SERVICE_UNAVAILABLE,
+                "the registry is shutting down",
+            )
+        };
         let job = Job::Write(Box::new(decide), reply);
         self.queue.send(job).await.map_err(|_| stopped())?;
         answer.await.map_err(|_| stopped())?
@@ -140,7 +165,11 @@ impl Writer {
                     }
                     Job::Stop => open = false,
                 }
-                next = if open && batch.replies.len() < BATCH { jobs.try_recv().ok() } else { None };
+                next = if open && batch.replies.len() < BATCH {
+                    jobs.try_recv().ok()
+                } else {
+                    None
+                };
             }
             self.commit(working, batch);
         }
@@ -158,12 +187,12 @@ impl Writer {
             let working = Arc::new(working);
             self.current.store(Arc::clone(&working));
             self.wakers.publish(&batch.topics);
-            if let Some(journal) = &mut self.journal {
-                if let Err(error) = journal.compact_if_large(&working) {
-                    // The log may be cut off in the middle: go on reading, acknowledge nothing.
-                    tracing::error!(%error, "the snapshot failed; writes are refused until a restart");
-                    self.broken = true;
-                }
+            if let Some(journal) = &mut self.journal
+                && let Err(error) = journal.compact_if_large(&working)
+            {
+                // The log may be cut off in the middle: go on reading, acknowledge nothing.
+                tracing::error!(%error, "the snapshot failed; writes are refused until a restart");
+                self.broken = true;
             }
         }
         for (reply, result) in batch.replies {
@@ -177,7 +206,10 @@ impl Writer {
             return Ok(());
         };
         if self.broken {
-            return Err("the journal is broken: writes are refused until the registry is restarted".to_owned());
+            return Err(
+                "the journal is broken: writes are refused until the registry is restarted"
+                    .to_owned(),
+            );
         }
         journal.append(records).map_err(|error| {
             self.broken = true;
@@ -189,14 +221,22 @@ impl Writer {
 
 impl Batch {
     fn take(&mut self, working: &mut State, decide: Decide) -> Result<Committed, Refusal> {
-        let Decided { mut changes, answer } = decide(working)?;
+        let Decided {
+            mut changes,
+            answer,
+        } = decide(working)?;
         if changes.is_empty() {
-            return Ok(Committed { index: working.index, answer });
+            return Ok(Committed {
+                index: working.index,
+                answer,
+            });
         }
         let index = working.index + 1;
         working.absorb(index, &changes, &mut self.topics);
         let topics = &mut self.topics;
-        changes.extend(alias::settle(working, |state, settled| state.absorb(index, settled, topics)));
+        changes.extend(alias::settle(working, |state, settled| {
+            state.absorb(index, settled, topics);
+        }));
         self.records.push(Record { index, changes });
         Ok(Committed { index, answer })
     }

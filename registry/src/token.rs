@@ -12,10 +12,15 @@ use crate::error::Refusal;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("cannot read the tokens file {path}: {source}")]
-    Read { path: PathBuf, source: std::io::Error },
+    Read {
+        path: PathBuf,
+        source: std::io::Error,
+    },
     #[error("the tokens file {0} can be read by others; make it mode 0600")]
     Readable(PathBuf),
-    #[error("the tokens file {path} is not {{\"management\": [..], \"services\": {{name: [..]}}}}: {reason}")]
+    #[error(
+        "the tokens file {path} is not {{\"management\": [..], \"services\": {{name: [..]}}}}: {reason}"
+    )]
     Malformed { path: PathBuf, reason: String },
     #[error("the tokens file {0} holds no token")]
     Empty(PathBuf),
@@ -48,7 +53,10 @@ pub enum Access {
 impl Tokens {
     /// Reads `{"management": [..], "services": {name: [..]}}`; others must not be able to.
     pub fn read(path: &Path) -> Result<Self, Error> {
-        let failed = |source| Error::Read { path: path.to_owned(), source };
+        let failed = |source| Error::Read {
+            path: path.to_owned(),
+            source,
+        };
         let mode = std::fs::metadata(path).map_err(failed)?.mode();
         if mode & 0o077 != 0 {
             return Err(Error::Readable(path.to_owned()));
@@ -59,14 +67,14 @@ impl Tokens {
             path: path.to_owned(),
             reason: format!("line {}, column {}", error.line(), error.column()),
         })?;
-        let tokens = Self::new(file.management, file.services);
+        let tokens = Self::new(&file.management, file.services);
         if tokens.by_hash.is_empty() {
             return Err(Error::Empty(path.to_owned()));
         }
         Ok(tokens)
     }
 
-    pub fn new(management: Vec<String>, services: BTreeMap<String, Vec<String>>) -> Self {
+    pub fn new(management: &[String], services: BTreeMap<String, Vec<String>>) -> Self {
         let mut by_hash = BTreeMap::new();
         for (service, tokens) in services {
             for token in tokens.iter().filter(|token| !token.is_empty()) {
@@ -102,7 +110,11 @@ impl Access {
     pub(crate) fn write_service(&self, name: &str) -> Result<(), Refusal> {
         match self {
             Self::Management => Ok(()),
-            Self::Service(own) if own == name || name.strip_suffix("-sidecar-proxy") == Some(own) => Ok(()),
+            Self::Service(own)
+                if own == name || name.strip_suffix("-sidecar-proxy") == Some(own) =>
+            {
+                Ok(())
+            }
             Self::Service(_) => Err(Refusal::denied()),
         }
     }
@@ -123,12 +135,19 @@ mod tests {
 
     #[test]
     fn a_service_token_acts_for_its_own_names_only() {
-        let tokens = Tokens::new(vec!["m".to_owned()], BTreeMap::from([("web".to_owned(), vec!["w".to_owned()])]));
+        let tokens = Tokens::new(
+            &["m".to_owned()],
+            BTreeMap::from([("web".to_owned(), vec!["w".to_owned()])]),
+        );
         assert_eq!(tokens.access("x"), None);
         assert_eq!(tokens.access("m"), Some(&Access::Management));
         let web = tokens.access("w").unwrap();
         assert!(web.write_service("web").is_ok() && web.write_service("web-sidecar-proxy").is_ok());
         assert!(web.write_service("api").is_err() && web.manage().is_err());
-        assert!(web.leaf("web").is_ok() && web.leaf("web-sidecar-proxy").is_err() && web.leaf("api").is_err());
+        assert!(
+            web.leaf("web").is_ok()
+                && web.leaf("web-sidecar-proxy").is_err()
+                && web.leaf("api").is_err()
+        );
     }
 }

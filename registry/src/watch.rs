@@ -77,8 +77,18 @@ impl Wakers {
                 }
             }
         }
-        table.waiters.insert(id, Waiter { notify: Arc::clone(&notify), topics });
-        Subscription { wakers: Arc::clone(self), id, notify }
+        table.waiters.insert(
+            id,
+            Waiter {
+                notify: Arc::clone(&notify),
+                topics,
+            },
+        );
+        Subscription {
+            wakers: Arc::clone(self),
+            id,
+            notify,
+        }
     }
 
     /// Wakes everybody who depends on one of these.
@@ -89,7 +99,11 @@ impl Wakers {
                 table.wake(*id);
             }
             if let Topic::Key(key) = topic {
-                for (id, _) in table.prefixes.iter().filter(|(_, prefix)| key.starts_with(prefix.as_str())) {
+                for (id, _) in table
+                    .prefixes
+                    .iter()
+                    .filter(|(_, prefix)| key.starts_with(prefix.as_str()))
+                {
                     table.wake(*id);
                 }
             }
@@ -138,10 +152,16 @@ mod tests {
         let wakers = Arc::new(Wakers::default());
         let web = wakers.subscribe(vec![Topic::Service("web".to_owned())]);
         let prefix = wakers.subscribe(vec![Topic::Prefix("a/".to_owned())]);
-        wakers.publish(&BTreeSet::from([Topic::Service("api".to_owned()), Topic::Key("b/c".to_owned())]));
+        wakers.publish(&BTreeSet::from([
+            Topic::Service("api".to_owned()),
+            Topic::Key("b/c".to_owned()),
+        ]));
         assert!(futures::FutureExt::now_or_never(web.woken()).is_none());
         assert!(futures::FutureExt::now_or_never(prefix.woken()).is_none());
-        wakers.publish(&BTreeSet::from([Topic::Service("web".to_owned()), Topic::Key("a/c".to_owned())]));
+        wakers.publish(&BTreeSet::from([
+            Topic::Service("web".to_owned()),
+            Topic::Key("a/c".to_owned()),
+        ]));
         web.woken().await;
         prefix.woken().await;
         drop((web, prefix));

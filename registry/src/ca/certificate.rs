@@ -5,8 +5,9 @@ use std::time::{Duration, SystemTime};
 use outrigger_consul::connect::CaRoot;
 use rand::RngExt as _;
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod,
-    KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PublicKeyData as _, SanType, SerialNumber, string::Ia5String,
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
+    Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PublicKeyData as _,
+    SanType, SerialNumber, string::Ia5String,
 };
 use sha2::{Digest as _, Sha256};
 
@@ -35,7 +36,10 @@ impl Signer {
         let key_id = colon_hex(&subject_key_id(&key));
         let mut issuer_params = root_params_like(root_pem)?;
         issuer_params.key_identifier_method = KeyIdMethod::PreSpecified(subject_key_id(&key));
-        Ok(Self { issuer: Issuer::new(issuer_params, key), key_id })
+        Ok(Self {
+            issuer: Issuer::new(issuer_params, key),
+            key_id,
+        })
     }
 
     pub(super) fn key_id(&self) -> &str {
@@ -46,7 +50,13 @@ impl Signer {
         self.issuer.key().serialize_pem()
     }
 
-    pub(super) fn leaf(&self, uri: &str, serial: u64, now: SystemTime, ttl: Duration) -> Result<Signed, Error> {
+    pub(super) fn leaf(
+        &self,
+        uri: &str,
+        serial: u64,
+        now: SystemTime,
+        ttl: Duration,
+    ) -> Result<Signed, Error> {
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
         let (not_before, not_after) = (now - BACKDATED, now - BACKDATED + ttl.max(BACKDATED * 2));
         let mut params = CertificateParams::default();
@@ -59,7 +69,10 @@ impl Signer {
             KeyUsagePurpose::DigitalSignature,
             KeyUsagePurpose::KeyEncipherment,
         ];
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth, ExtendedKeyUsagePurpose::ServerAuth];
+        params.extended_key_usages = vec![
+            ExtendedKeyUsagePurpose::ClientAuth,
+            ExtendedKeyUsagePurpose::ServerAuth,
+        ];
         params.not_before = not_before.into();
         params.not_after = not_after.into();
         params.serial_number = Some(SerialNumber::from(serial));
@@ -85,11 +98,17 @@ pub(super) fn root(trust_domain: &str, now: SystemTime) -> Result<(Signer, CaRoo
     let unique = (0..8).map(draw).collect::<String>();
     let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new();
-    params.distinguished_name.push(DnType::CommonName, format!("pri-{unique}.consul.ca.{short}.consul"));
+    params.distinguished_name.push(
+        DnType::CommonName,
+        format!("pri-{unique}.consul.ca.{short}.consul"),
+    );
     params.subject_alt_names = vec![SanType::URI(ia5(&format!("spiffe://{trust_domain}"))?)];
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    params.key_usages =
-        vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign, KeyUsagePurpose::DigitalSignature];
+    params.key_usages = vec![
+        KeyUsagePurpose::KeyCertSign,
+        KeyUsagePurpose::CrlSign,
+        KeyUsagePurpose::DigitalSignature,
+    ];
     params.not_before = now.into();
     params.not_after = (now + ROOT_TTL).into();
     params.serial_number = Some(SerialNumber::from(serial));
@@ -112,16 +131,25 @@ pub(super) fn root(trust_domain: &str, now: SystemTime) -> Result<(Signer, CaRoo
         private_key_bits: 256,
         ..CaRoot::default()
     };
-    Ok((Signer { issuer: Issuer::new(params, key), key_id }, root))
+    Ok((
+        Signer {
+            issuer: Issuer::new(params, key),
+            key_id,
+        },
+        root,
+    ))
 }
 
 /// What signing needs of the stored root: its subject.
 fn root_params_like(root_pem: &str) -> Result<CertificateParams, Error> {
     let unreadable = |error: &dyn std::fmt::Display| Error::Unreadable(error.to_string());
-    let (_, pem) = x509_parser::pem::parse_x509_pem(root_pem.as_bytes()).map_err(|error| unreadable(&error))?;
+    let (_, pem) = x509_parser::pem::parse_x509_pem(root_pem.as_bytes())
+        .map_err(|error| unreadable(&error))?;
     let certificate = pem.parse_x509().map_err(|error| unreadable(&error))?;
     let name = certificate.subject().iter_common_name().next();
-    let name = name.and_then(|name| name.as_str().ok()).ok_or_else(|| unreadable(&"it has no common name"))?;
+    let name = name
+        .and_then(|name| name.as_str().ok())
+        .ok_or_else(|| unreadable(&"it has no common name"))?;
     let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new();
     params.distinguished_name.push(DnType::CommonName, name);
@@ -135,7 +163,9 @@ fn subject_key_id(key: &KeyPair) -> Vec<u8> {
 }
 
 fn sha1(bytes: &[u8]) -> Vec<u8> {
-    aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA1_FOR_LEGACY_USE_ONLY, bytes).as_ref().to_vec()
+    aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA1_FOR_LEGACY_USE_ONLY, bytes)
+        .as_ref()
+        .to_vec()
 }
 
 fn colon_hex(bytes: &[u8]) -> String {
@@ -162,9 +192,13 @@ fn rfc3339(time: SystemTime) -> String {
 /// The key as Consul's agent prints it: `EC PRIVATE KEY`, the SEC 1 document inside the PKCS#8 one.
 fn ec_private_key_pem(key: &KeyPair) -> Result<String, Error> {
     let pkcs8 = key.serialize_der();
-    let sec1 = sec1_of(&pkcs8).ok_or_else(|| Error::Unreadable("the key is not a PKCS#8 EC key".to_owned()))?;
+    let sec1 = sec1_of(&pkcs8)
+        .ok_or_else(|| Error::Unreadable("the key is not a PKCS#8 EC key".to_owned()))?;
     let config = pem::EncodeConfig::new().set_line_ending(pem::LineEnding::LF);
-    Ok(pem::encode_config(&pem::Pem::new("EC PRIVATE KEY", with_curve(sec1)), config))
+    Ok(pem::encode_config(
+        &pem::Pem::new("EC PRIVATE KEY", with_curve(sec1)),
+        config,
+    ))
 }
 
 /// The octet string of a PKCS#8 document: SEQUENCE { INTEGER, SEQUENCE algorithm, OCTET STRING key }.
@@ -184,7 +218,12 @@ fn element(der: &[u8]) -> Option<(u8, &[u8], &[u8])> {
         (usize::from(first), rest)
     } else {
         let (bytes, rest) = rest.split_at_checked(usize::from(first & 0x7f))?;
-        (bytes.iter().fold(0usize, |length, byte| length << 8 | usize::from(*byte)), rest)
+        (
+            bytes
+                .iter()
+                .fold(0usize, |length, byte| length << 8 | usize::from(*byte)),
+            rest,
+        )
     };
     let (content, rest) = rest.split_at_checked(length)?;
     Some((tag, content, rest))
@@ -192,7 +231,9 @@ fn element(der: &[u8]) -> Option<(u8, &[u8], &[u8])> {
 
 /// Inside PKCS#8 the SEC 1 document may leave its curve out; alone it must name it, or readers refuse the key.
 fn with_curve(sec1: &[u8]) -> Vec<u8> {
-    const P256: [u8; 12] = [0xa0, 0x0a, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07];
+    const P256: [u8; 12] = [
+        0xa0, 0x0a, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07,
+    ];
     let parts = || {
         let (_, content, _) = element(sec1)?;
         let (_, _, after_version) = element(content)?;
@@ -202,7 +243,9 @@ fn with_curve(sec1: &[u8]) -> Vec<u8> {
     let Some((content, tail)) = parts().filter(|(_, tail)| tail.first() != Some(&0xa0)) else {
         return sec1.to_vec();
     };
-    let head = content.get(..content.len() - tail.len()).unwrap_or_default();
+    let head = content
+        .get(..content.len() - tail.len())
+        .unwrap_or_default();
     let body = [head, &P256, tail].concat();
     let mut der = vec![0x30];
     match u8::try_from(body.len()) {
@@ -221,7 +264,10 @@ mod tests {
     use super::*;
 
     #[test]
-    #[expect(clippy::disallowed_methods, reason = "certificates carry the wall clock")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "certificates carry the wall clock"
+    )]
     fn certificates_have_connects_shape_and_survive_a_reload() {
         let now = SystemTime::now();
         let (signer, root) = root("11111111-2222-3333-4444-555555555555.consul", now).unwrap();
@@ -234,16 +280,20 @@ mod tests {
         let certificate = pem.parse_x509().unwrap();
         let (_, root_pem) = parse_x509_pem(root.root_cert.as_bytes()).unwrap();
         let root_certificate = root_pem.parse_x509().unwrap();
-        certificate.verify_signature(Some(root_certificate.public_key())).unwrap();
+        certificate
+            .verify_signature(Some(root_certificate.public_key()))
+            .unwrap();
         assert_eq!(certificate.issuer(), root_certificate.subject());
         assert_eq!(certificate.subject().iter().count(), 0);
         let san = certificate.subject_alternative_name().unwrap().unwrap();
         assert!(san.critical);
         assert_eq!(san.value.general_names, [GeneralName::URI(uri)]);
         assert_eq!(certificate.raw_serial(), [7]);
-        let aki = certificate.extensions().iter().find_map(|extension| match extension.parsed_extension() {
-            ParsedExtension::AuthorityKeyIdentifier(aki) => aki.key_identifier.clone(),
-            _ => None,
+        let aki = certificate.extensions().iter().find_map(|extension| {
+            match extension.parsed_extension() {
+                ParsedExtension::AuthorityKeyIdentifier(aki) => aki.key_identifier.clone(),
+                _ => None,
+            }
         });
         assert_eq!(colon_hex(aki.unwrap().0), root.signing_key_id);
         assert!(leaf.key_pem.starts_with("-----BEGIN EC PRIVATE KEY-----\n"));

@@ -48,13 +48,19 @@ pub(super) fn flatten(nodes: &mut BTreeMap<String, ChainNode>) {
     loop {
         let mut changed = false;
         for key in &splitters {
-            let legs = nodes.get(key).map(|node| node.splits.clone()).unwrap_or_default();
+            let legs = nodes
+                .get(key)
+                .map(|node| node.splits.clone())
+                .unwrap_or_default();
             let nested = legs.iter().any(|leg| splitters.contains(&leg.next_node));
             if !nested {
                 continue;
             }
             changed = true;
-            let flat = legs.into_iter().flat_map(|leg| expand(nodes, leg)).collect();
+            let flat = legs
+                .into_iter()
+                .flat_map(|leg| expand(nodes, leg))
+                .collect();
             if let Some(node) = nodes.get_mut(key) {
                 node.splits = flat;
             }
@@ -66,11 +72,15 @@ pub(super) fn flatten(nodes: &mut BTreeMap<String, ChainNode>) {
 }
 
 fn expand(nodes: &BTreeMap<String, ChainNode>, leg: ChainSplit) -> Vec<ChainSplit> {
-    let Some(inner) = nodes.get(&leg.next_node).filter(|node| node.r#type == "splitter") else {
+    let Some(inner) = nodes
+        .get(&leg.next_node)
+        .filter(|node| node.r#type == "splitter")
+    else {
         return vec![leg];
     };
     let legs = inner.splits.iter().map(|inner| ChainSplit {
-        definition: merge_parent(Some(&inner.definition), Some(&leg.definition)).unwrap_or_default(),
+        definition: merge_parent(Some(&inner.definition), Some(&leg.definition))
+            .unwrap_or_default(),
         weight: rounded(leg.weight * inner.weight / 100.0),
         next_node: inner.next_node.clone(),
     });
@@ -79,17 +89,29 @@ fn expand(nodes: &BTreeMap<String, ChainNode>, leg: ChainSplit) -> Vec<ChainSpli
 
 /// A leg with its parent leg's header modifiers: on requests the child overrides, on responses the parent, as the
 /// headers pass them in opposite order.
-pub fn merge_parent(split: Option<&ServiceSplit>, parent: Option<&ServiceSplit>) -> Option<ServiceSplit> {
+pub fn merge_parent(
+    split: Option<&ServiceSplit>,
+    parent: Option<&ServiceSplit>,
+) -> Option<ServiceSplit> {
     let (Some(split), Some(parent)) = (split, parent) else {
         return split.cloned();
     };
     let mut merged = split.clone();
-    merged.request_headers = merge(parent.request_headers.as_ref(), split.request_headers.as_ref());
-    merged.response_headers = merge(split.response_headers.as_ref(), parent.response_headers.as_ref());
+    merged.request_headers = merge(
+        parent.request_headers.as_ref(),
+        split.request_headers.as_ref(),
+    );
+    merged.response_headers = merge(
+        split.response_headers.as_ref(),
+        parent.response_headers.as_ref(),
+    );
     Some(merged)
 }
 
-fn merge(first: Option<&HeaderModifiers>, second: Option<&HeaderModifiers>) -> Option<HeaderModifiers> {
+fn merge(
+    first: Option<&HeaderModifiers>,
+    second: Option<&HeaderModifiers>,
+) -> Option<HeaderModifiers> {
     let (Some(first), Some(second)) = (first, second) else {
         return first.or(second).cloned();
     };
@@ -100,7 +122,11 @@ fn merge(first: Option<&HeaderModifiers>, second: Option<&HeaderModifiers>) -> O
     Some(merged)
 }
 
-pub(super) fn drop_unreachable(nodes: &mut BTreeMap<String, ChainNode>, targets: &mut BTreeMap<String, Target>, start: &str) {
+pub(super) fn drop_unreachable(
+    nodes: &mut BTreeMap<String, ChainNode>,
+    targets: &mut BTreeMap<String, Target>,
+    start: &str,
+) {
     let mut reached = BTreeSet::new();
     let mut queue = vec![start.to_owned()];
     let mut kept = BTreeSet::new();
@@ -109,9 +135,14 @@ pub(super) fn drop_unreachable(nodes: &mut BTreeMap<String, ChainNode>, targets:
             continue;
         };
         queue.extend(nexts(node).cloned());
-        for resolver in &node.resolver {
+        if let Some(resolver) = &node.resolver {
             kept.insert(resolver.target.clone());
-            kept.extend(resolver.failover.iter().flat_map(|failover| failover.targets.clone()));
+            kept.extend(
+                resolver
+                    .failover
+                    .iter()
+                    .flat_map(|failover| failover.targets.clone()),
+            );
         }
     }
     nodes.retain(|key, _| reached.contains(key));

@@ -30,17 +30,34 @@ impl Place {
     }
 
     fn id(&self) -> String {
-        let subset = if self.subset.is_empty() { String::new() } else { format!("{}.", self.subset) };
-        if self.peer.is_empty() {
-            format!("{subset}{}.default.default.{}", self.service, self.datacenter)
+        let subset = if self.subset.is_empty() {
+            String::new()
         } else {
-            format!("{subset}{}.default.default.external.{}", self.service, self.peer)
+            format!("{}.", self.subset)
+        };
+        if self.peer.is_empty() {
+            format!(
+                "{subset}{}.default.default.{}",
+                self.service, self.datacenter
+            )
+        } else {
+            format!(
+                "{subset}{}.default.default.external.{}",
+                self.service, self.peer
+            )
         }
     }
 
     fn sni(&self, trust_domain: &str) -> String {
-        let subset = if self.subset.is_empty() { String::new() } else { format!("{}.", self.subset) };
-        format!("{subset}{}.default.{}.internal.{trust_domain}", self.service, self.datacenter)
+        let subset = if self.subset.is_empty() {
+            String::new()
+        } else {
+            format!("{}.", self.subset)
+        };
+        format!(
+            "{subset}{}.default.{}.internal.{trust_domain}",
+            self.service, self.datacenter
+        )
     }
 
     /// Another place, as a redirect or a failover names it. Changing the service forgets the subset.
@@ -87,7 +104,10 @@ fn rewrites(failover: &Failover) -> Vec<FailoverTarget> {
     if failover.datacenters.is_empty() {
         return vec![one];
     }
-    let each = |datacenter: &String| FailoverTarget { datacenter: datacenter.clone(), ..one.clone() };
+    let each = |datacenter: &String| FailoverTarget {
+        datacenter: datacenter.clone(),
+        ..one.clone()
+    };
     failover.datacenters.iter().map(each).collect()
 }
 
@@ -120,7 +140,10 @@ impl Compiler<'_> {
             target: id.clone(),
             failover: None,
         };
-        let section = entry.failover.get(&place.subset).or_else(|| entry.failover.get("*"));
+        let section = entry
+            .failover
+            .get(&place.subset)
+            .or_else(|| entry.failover.get("*"));
         if let Some(section) = section {
             resolver.failover = self.failover(&place, section)?;
         }
@@ -135,7 +158,11 @@ impl Compiler<'_> {
         Ok(key)
     }
 
-    fn failover(&mut self, primary: &Place, section: &Failover) -> Result<Option<ChainFailover>, Error> {
+    fn failover(
+        &mut self,
+        primary: &Place,
+        section: &Failover,
+    ) -> Result<Option<ChainFailover>, Error> {
         let mut targets = Vec::new();
         for rewrite in rewrites(section) {
             let place = primary.rewritten(&rewrite);
@@ -147,7 +174,10 @@ impl Compiler<'_> {
             self.target(&place, &entry);
             targets.push(place.id());
         }
-        Ok((!targets.is_empty()).then(|| ChainFailover { targets, policy: section.policy.clone() }))
+        Ok((!targets.is_empty()).then(|| ChainFailover {
+            targets,
+            policy: section.policy.clone(),
+        }))
     }
 
     /// Follows redirects and default subsets until a place stays what it is.
@@ -164,7 +194,13 @@ impl Compiler<'_> {
             }
             seen.push(place.clone());
             let remote = !place.peer.is_empty();
-            let entry = if remote { None } else { self.resolver_of(&place.service) }.cloned().unwrap_or_default();
+            let entry = if remote {
+                None
+            } else {
+                self.resolver_of(&place.service)
+            }
+            .cloned()
+            .unwrap_or_default();
             self.refuse_external(&place, &entry)?;
             if let Some(redirect) = &entry.redirect {
                 let next = place.rewritten(&as_target(redirect));
@@ -178,14 +214,19 @@ impl Compiler<'_> {
                 continue;
             }
             if !place.subset.is_empty() && !remote && !entry.subsets.contains_key(&place.subset) {
-                return Err(Error::MissingSubset { service: place.service, subset: place.subset });
+                return Err(Error::MissingSubset {
+                    service: place.service,
+                    subset: place.subset,
+                });
             }
             return Ok((place, entry));
         }
     }
 
     fn refuse_external(&mut self, place: &Place, entry: &ServiceResolver) -> Result<(), Error> {
-        let external = self.defaults_of(&place.service).is_some_and(|defaults| !defaults.external_sni.is_empty());
+        let external = self
+            .defaults_of(&place.service)
+            .is_some_and(|defaults| !defaults.external_sni.is_empty());
         let what = match entry {
             _ if !external => return Ok(()),
             entry if entry.redirect.is_some() => "redirects",
@@ -193,13 +234,20 @@ impl Compiler<'_> {
             entry if !entry.failover.is_empty() => "failover",
             _ => return Ok(()),
         };
-        Err(Error::External { service: place.service.clone(), what })
+        Err(Error::External {
+            service: place.service.clone(),
+            what,
+        })
     }
 
     /// Records the target of a settled place; answers its connect timeout.
     fn target(&mut self, place: &Place, entry: &ServiceResolver) -> GoDuration {
         let overrides = self.request.overrides;
-        let own = if entry.connect_timeout.is_zero() { CONNECT_TIMEOUT } else { entry.connect_timeout };
+        let own = if entry.connect_timeout.is_zero() {
+            CONNECT_TIMEOUT
+        } else {
+            entry.connect_timeout
+        };
         let mut connect_timeout = own;
         if overrides.override_connect_timeout.0 > 0 && overrides.override_connect_timeout != own {
             connect_timeout = overrides.override_connect_timeout;

@@ -16,7 +16,9 @@ impl Prober {
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
             .pool_max_idle_per_host(0);
-        Self { client: builder.build().map_err(|error| error.to_string()) }
+        Self {
+            client: builder.build().map_err(|error| error.to_string()),
+        }
     }
 
     pub(super) async fn probe(&self, definition: &CheckDefinition) -> Finding {
@@ -38,9 +40,17 @@ impl Prober {
         let client = self.client.as_ref().map_err(Clone::clone)?;
         let url = reqwest::Url::parse(&definition.http).map_err(|error| error.to_string())?;
         let host = url.host_str().unwrap_or_default();
-        resolve(&format!("{host}:{}", url.port_or_known_default().unwrap_or(80))).await?;
-        let method = Method::from_bytes(method(definition).as_bytes()).map_err(|error| error.to_string())?;
-        let mut request = client.request(method, url).header("user-agent", "Consul Health Check").header("accept", "text/plain, text/*, */*");
+        resolve(&format!(
+            "{host}:{}",
+            url.port_or_known_default().unwrap_or(80)
+        ))
+        .await?;
+        let method =
+            Method::from_bytes(method(definition).as_bytes()).map_err(|error| error.to_string())?;
+        let mut request = client
+            .request(method, url)
+            .header("user-agent", "Consul Health Check")
+            .header("accept", "text/plain, text/*, */*");
         for (name, values) in &definition.header {
             let name = HeaderName::try_from(name).map_err(|error| error.to_string())?;
             for value in values {
@@ -64,5 +74,9 @@ impl Prober {
 }
 
 fn method(definition: &CheckDefinition) -> &str {
-    if definition.method.is_empty() { "GET" } else { &definition.method }
+    if definition.method.is_empty() {
+        "GET"
+    } else {
+        &definition.method
+    }
 }

@@ -36,8 +36,14 @@ impl Reaper {
         }
         self.critical_since = still;
         for Key { node, id } in due {
-            tracing::info!(service = id, "removing a service whose check has been critical for too long");
-            let gone = shared.store.write(move |state| service::deregister(state, &node, &id)).await;
+            tracing::info!(
+                service = id,
+                "removing a service whose check has been critical for too long"
+            );
+            let gone = shared
+                .store
+                .write(move |state| service::deregister(state, &node, &id))
+                .await;
             if let Err(refusal) = gone {
                 tracing::debug!(reason = %refusal, "the service was gone already");
             }

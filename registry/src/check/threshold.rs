@@ -18,7 +18,13 @@ impl Threshold {
             0 => before_critical,
             warning => warning.min(before_critical.max(1)),
         };
-        Self { before_passing: definition.success_before_passing, before_warning, before_critical, successes: 0, failures: 0 }
+        Self {
+            before_passing: definition.success_before_passing,
+            before_warning,
+            before_critical,
+            successes: 0,
+            failures: 0,
+        }
     }
 
     /// The status to report after a finding; `None` while it is too early to say.

@@ -25,7 +25,11 @@ pub(super) fn validate(entry: &JwtProvider) -> Result<(), String> {
         _ => return Err("must specify exactly one of Local or Remote JSON Web key set".to_owned()),
     }
     entry.locations.iter().try_for_each(location)?;
-    if entry.forwarding.as_ref().is_some_and(|forwarding| forwarding.header_name.is_empty()) {
+    if entry
+        .forwarding
+        .as_ref()
+        .is_some_and(|forwarding| forwarding.header_name.is_empty())
+    {
         return Err("Forwarding HeaderName is required".to_owned());
     }
     if entry.clock_skew_seconds < 0 {
@@ -52,17 +56,33 @@ fn remote(remote: &RemoteJwks) -> Result<(), String> {
     if !absolute {
         return Err(format!("Remote JWKS URI is invalid: {:?}", remote.uri));
     }
-    let back_off = remote.retry_policy.as_ref().and_then(|policy| policy.retry_policy_back_off.as_ref());
+    let back_off = remote
+        .retry_policy
+        .as_ref()
+        .and_then(|policy| policy.retry_policy_back_off.as_ref());
     if back_off.is_some_and(|back_off| back_off.max_interval < back_off.base_interval) {
-        return Err("retry policy backoff's MaxInterval should be greater or equal to BaseInterval".to_owned());
+        return Err(
+            "retry policy backoff's MaxInterval should be greater or equal to BaseInterval"
+                .to_owned(),
+        );
     }
     remote.jwks_cluster.as_ref().map_or(Ok(()), cluster)
 }
 
 fn cluster(cluster: &JwksCluster) -> Result<(), String> {
-    let kinds = ["", "STATIC", "STRICT_DNS", "LOGICAL_DNS", "EDS", "ORIGINAL_DST"];
+    let kinds = [
+        "",
+        "STATIC",
+        "STRICT_DNS",
+        "LOGICAL_DNS",
+        "EDS",
+        "ORIGINAL_DST",
+    ];
     if !kinds.contains(&cluster.discovery_type.as_str()) {
-        return Err(format!("unsupported jwks cluster discovery type: {:?}", cluster.discovery_type));
+        return Err(format!(
+            "unsupported jwks cluster discovery type: {:?}",
+            cluster.discovery_type
+        ));
     }
     let Some(tls) = &cluster.tls_certificates else {
         return Ok(());
@@ -75,8 +95,12 @@ fn cluster(cluster: &JwksCluster) -> Result<(), String> {
     let Some(trusted) = &tls.trusted_ca else {
         return Ok(());
     };
-    let sources =
-        [&trusted.filename, &trusted.environment_variable, &trusted.inline_string, &trusted.inline_bytes];
+    let sources = [
+        &trusted.filename,
+        &trusted.environment_variable,
+        &trusted.inline_string,
+        &trusted.inline_bytes,
+    ];
     if sources.iter().filter(|source| !source.is_empty()).count() != 1 {
         return Err(
             "must specify exactly one of: Filename, EnvironmentVariable, InlineString or InlineBytes for JWKS' TrustedCA"
@@ -87,18 +111,36 @@ fn cluster(cluster: &JwksCluster) -> Result<(), String> {
 }
 
 fn location(location: &JwtLocation) -> Result<(), String> {
-    let set = [location.header.is_some(), location.query_param.is_some(), location.cookie.is_some()];
+    let set = [
+        location.header.is_some(),
+        location.query_param.is_some(),
+        location.cookie.is_some(),
+    ];
     if set.iter().filter(|set| **set).count() != 1 {
-        return Err("must set exactly one of: JWT location header, query param or cookie".to_owned());
+        return Err(
+            "must set exactly one of: JWT location header, query param or cookie".to_owned(),
+        );
     }
     let unnamed = |kind: &str| Err(format!("JWT location {kind} name must be specified"));
-    if location.header.as_ref().is_some_and(|header| header.name.is_empty()) {
+    if location
+        .header
+        .as_ref()
+        .is_some_and(|header| header.name.is_empty())
+    {
         return unnamed("header");
     }
-    if location.query_param.as_ref().is_some_and(|query| query.name.is_empty()) {
+    if location
+        .query_param
+        .as_ref()
+        .is_some_and(|query| query.name.is_empty())
+    {
         return unnamed("query parameter");
     }
-    if location.cookie.as_ref().is_some_and(|cookie| cookie.name.is_empty()) {
+    if location
+        .cookie
+        .as_ref()
+        .is_some_and(|cookie| cookie.name.is_empty())
+    {
         return unnamed("cookie");
     }
     Ok(())

@@ -6,7 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use outrigger_consul::Opaque;
 use outrigger_consul::config::service_defaults::{DestinationConfig, UpstreamConfig};
 use outrigger_consul::config::{ConfigEntry, Kind, ProxyDefaults, ServiceDefaults};
-use outrigger_consul::proxy::{AccessLogs, EnvoyExtension, Expose, MeshGateway, TransparentProxy, Upstream};
+use outrigger_consul::proxy::{
+    AccessLogs, EnvoyExtension, Expose, MeshGateway, TransparentProxy, Upstream,
+};
 use outrigger_consul::service::{CONNECT_PROXY, Service};
 use serde_json::Value;
 
@@ -44,28 +46,42 @@ pub struct Resolved {
 
 /// An instance with the central configuration folded in, and every entry that was consulted.
 pub fn service(entries: &Entries, service: &Service) -> (Service, BTreeSet<(Kind, String)>) {
-    let Some(proxy) = service.proxy.as_ref().filter(|_| service.kind == CONNECT_PROXY) else {
+    let Some(proxy) = service
+        .proxy
+        .as_ref()
+        .filter(|_| service.kind == CONNECT_PROXY)
+    else {
         return (service.clone(), BTreeSet::new());
     };
     let question = Question {
         service: proxy.destination_service_name.clone(),
         mode: proxy.mode.clone(),
         mesh_gateway: proxy.mesh_gateway.clone(),
-        upstreams: proxy.upstreams.iter().map(|upstream| upstream.destination_name.clone()).collect(),
+        upstreams: proxy
+            .upstreams
+            .iter()
+            .map(|upstream| upstream.destination_name.clone())
+            .collect(),
     };
     let (resolved, consulted) = resolve(entries, &question);
     (fold(&resolved, service), consulted)
 }
 
 fn proxy_defaults(entries: &Entries) -> Option<&ProxyDefaults> {
-    match entries.get(&(Kind::ProxyDefaults, "global".to_owned())).map(AsRef::as_ref) {
+    match entries
+        .get(&(Kind::ProxyDefaults, "global".to_owned()))
+        .map(AsRef::as_ref)
+    {
         Some(ConfigEntry::ProxyDefaults(entry)) => Some(entry),
         _ => None,
     }
 }
 
 fn service_defaults<'a>(entries: &'a Entries, name: &str) -> Option<&'a ServiceDefaults> {
-    match entries.get(&(Kind::ServiceDefaults, name.to_owned())).map(AsRef::as_ref) {
+    match entries
+        .get(&(Kind::ServiceDefaults, name.to_owned()))
+        .map(AsRef::as_ref)
+    {
         Some(ConfigEntry::ServiceDefaults(entry)) => Some(entry),
         _ => None,
     }
@@ -82,7 +98,11 @@ pub fn resolve(entries: &Entries, question: &Question) -> (Resolved, BTreeSet<(K
     let mut global_protocol = None;
     if let Some(global) = proxy_defaults(entries) {
         take_global(&mut resolved, global);
-        global_protocol = global.config.get("protocol").and_then(Value::as_str).map(str::to_owned);
+        global_protocol = global
+            .config
+            .get("protocol")
+            .and_then(Value::as_str)
+            .map(str::to_owned);
         set_gateway(&mut wildcard, &global.mesh_gateway);
     }
     let own = service_defaults(entries, &question.service);
@@ -90,24 +110,34 @@ pub fn resolve(entries: &Entries, question: &Question) -> (Resolved, BTreeSet<(K
         take_own(&mut resolved, own);
         set_gateway(&mut wildcard, &own.mesh_gateway);
     }
-    if question.upstreams.is_empty() && question.mode != TRANSPARENT && resolved.mode != TRANSPARENT {
+    if question.upstreams.is_empty() && question.mode != TRANSPARENT && resolved.mode != TRANSPARENT
+    {
         return (resolved, consulted);
     }
     let config = own.and_then(|own| own.upstream_config.as_ref());
-    let defaults = config.and_then(|config| config.defaults.as_ref()).map(|defaults| {
-        let mut defaults = defaults.clone();
-        if defaults.mesh_gateway.mode.is_empty() {
-            defaults.mesh_gateway = resolved.mesh_gateway.clone();
-        }
-        defaults
-    });
+    let defaults = config
+        .and_then(|config| config.defaults.as_ref())
+        .map(|defaults| {
+            let mut defaults = defaults.clone();
+            if defaults.mesh_gateway.mode.is_empty() {
+                defaults.mesh_gateway = resolved.mesh_gateway.clone();
+            }
+            defaults
+        });
     if let Some(defaults) = &defaults {
         upstream::merge_into(defaults, &mut wildcard);
     }
     set_gateway(&mut wildcard, &question.mesh_gateway);
-    let overrides = config.map(|config| config.overrides.as_slice()).unwrap_or_default();
+    let overrides = config
+        .map(|config| config.overrides.as_slice())
+        .unwrap_or_default();
     let named = overrides.iter().map(|one| one.name.clone());
-    let names = question.upstreams.iter().cloned().chain(named).filter(|name| name != WILDCARD);
+    let names = question
+        .upstreams
+        .iter()
+        .cloned()
+        .chain(named)
+        .filter(|name| name != WILDCARD);
     for name in names.collect::<BTreeSet<_>>() {
         consulted.insert((Kind::ServiceDefaults, name.clone()));
         let mut settings = Opaque::new();
@@ -151,7 +181,9 @@ fn take_global(resolved: &mut Resolved, global: &ProxyDefaults) {
     resolved.mutual_tls_mode.clone_from(&global.mutual_tls_mode);
     resolved.mesh_gateway = global.mesh_gateway.clone();
     resolved.expose = global.expose.clone();
-    resolved.envoy_extensions.clone_from(&global.envoy_extensions);
+    resolved
+        .envoy_extensions
+        .clone_from(&global.envoy_extensions);
     resolved.access_logs = global.access_logs.clone();
 }
 
@@ -163,19 +195,31 @@ fn take_own(resolved: &mut Resolved, own: &ServiceDefaults) {
     if !own.mesh_gateway.mode.is_empty() {
         resolved.mesh_gateway = own.mesh_gateway.clone();
     }
-    fill_tproxy(&mut resolved.transparent_proxy, &own.transparent_proxy, Wins::Second);
-    for (target, value) in [(&mut resolved.mode, &own.mode), (&mut resolved.mutual_tls_mode, &own.mutual_tls_mode)] {
+    fill_tproxy(
+        &mut resolved.transparent_proxy,
+        &own.transparent_proxy,
+        Wins::Second,
+    );
+    for (target, value) in [
+        (&mut resolved.mode, &own.mode),
+        (&mut resolved.mutual_tls_mode, &own.mutual_tls_mode),
+    ] {
         if !value.is_empty() {
             target.clone_from(value);
         }
     }
     resolved.destination.clone_from(&own.destination);
     resolved.meta.clone_from(&own.meta);
-    resolved.envoy_extensions.extend(own.envoy_extensions.iter().cloned());
+    resolved
+        .envoy_extensions
+        .extend(own.envoy_extensions.iter().cloned());
     let config = &mut resolved.proxy_config;
     for (key, text) in [
         ("protocol", &own.protocol),
-        ("balance_inbound_connections", &own.balance_inbound_connections),
+        (
+            "balance_inbound_connections",
+            &own.balance_inbound_connections,
+        ),
     ] {
         if !text.is_empty() {
             config.insert(key.to_owned(), Value::from(text.as_str()));
@@ -199,7 +243,9 @@ enum Wins {
 }
 
 fn fill_tproxy(first: &mut TransparentProxy, second: &TransparentProxy, wins: Wins) {
-    if second.outbound_listener_port != 0 && (wins == Wins::Second || first.outbound_listener_port == 0) {
+    if second.outbound_listener_port != 0
+        && (wins == Wins::Second || first.outbound_listener_port == 0)
+    {
         first.outbound_listener_port = second.outbound_listener_port;
     }
     first.dialed_directly |= second.dialed_directly;
@@ -220,14 +266,23 @@ pub fn fold(resolved: &Resolved, service: &Service) -> Service {
     if proxy.mesh_gateway.mode.is_empty() {
         proxy.mesh_gateway = resolved.mesh_gateway.clone();
     }
-    for (target, value) in [(&mut proxy.mode, &resolved.mode), (&mut proxy.mutual_tls_mode, &resolved.mutual_tls_mode)] {
+    for (target, value) in [
+        (&mut proxy.mode, &resolved.mode),
+        (&mut proxy.mutual_tls_mode, &resolved.mutual_tls_mode),
+    ] {
         if target.is_empty() {
             target.clone_from(value);
         }
     }
-    fill_tproxy(&mut proxy.transparent_proxy, &resolved.transparent_proxy, Wins::First);
+    fill_tproxy(
+        &mut proxy.transparent_proxy,
+        &resolved.transparent_proxy,
+        Wins::First,
+    );
     if !resolved.envoy_extensions.is_empty() {
-        proxy.envoy_extensions.clone_from(&resolved.envoy_extensions);
+        proxy
+            .envoy_extensions
+            .clone_from(&resolved.envoy_extensions);
     }
     let mut registered = BTreeSet::new();
     for upstream in &mut proxy.upstreams {
@@ -239,7 +294,10 @@ pub fn fold(resolved: &Resolved, service: &Service) -> Service {
         }
     }
     if proxy.mode == TRANSPARENT {
-        let unregistered = resolved.upstreams.iter().filter(|(name, _)| !registered.contains(*name));
+        let unregistered = resolved
+            .upstreams
+            .iter()
+            .filter(|(name, _)| !registered.contains(*name));
         let appended = unregistered.map(|(name, central)| {
             let mut upstream = Upstream {
                 destination_name: name.clone(),
@@ -261,9 +319,13 @@ pub fn fold(resolved: &Resolved, service: &Service) -> Service {
 fn fold_upstream(upstream: &mut Upstream, central: &Opaque) {
     let mut central = central.clone();
     let gateway = central.remove("mesh_gateway");
-    let mode = gateway.as_ref().and_then(|gateway| gateway.get("Mode")).and_then(Value::as_str);
+    let mode = gateway
+        .as_ref()
+        .and_then(|gateway| gateway.get("Mode"))
+        .and_then(Value::as_str);
     if upstream.mesh_gateway.mode.is_empty() {
-        mode.unwrap_or_default().clone_into(&mut upstream.mesh_gateway.mode);
+        mode.unwrap_or_default()
+            .clone_into(&mut upstream.mesh_gateway.mode);
     }
     if !upstream.destination_peer.is_empty() {
         central.remove("protocol");

@@ -9,7 +9,8 @@ pub(super) fn validate(entry: &Mesh) -> Result<(), String> {
     if let Some(tls) = &entry.tls {
         for (name, direction) in [("incoming", &tls.incoming), ("outgoing", &tls.outgoing)] {
             if let Some(direction) = direction {
-                self::direction(direction).map_err(|message| format!("error in {name} TLS configuration: {message}"))?;
+                self::direction(direction)
+                    .map_err(|message| format!("error in {name} TLS configuration: {message}"))?;
             }
         }
     }
@@ -29,7 +30,9 @@ fn direction(direction: &MeshTlsDirection) -> Result<(), String> {
         }
     }
     if !most.is_empty() && most != "TLS_AUTO" && rank(least) > rank(most) {
-        return Err(format!("configuring max version {most} less than the min version {least} is invalid"));
+        return Err(format!(
+            "configuring max version {most} less than the min version {least} is invalid"
+        ));
     }
     Ok(())
 }
@@ -45,11 +48,15 @@ fn normalization(normalization: &RequestNormalization) -> Result<(), String> {
     ];
     let action = &normalization.path_with_escaped_slashes_action;
     if !actions.contains(&action.as_str()) {
-        return Err(format!("no matching PathWithEscapedSlashesAction value found for {action}"));
+        return Err(format!(
+            "no matching PathWithEscapedSlashesAction value found for {action}"
+        ));
     }
     let action = &normalization.headers_with_underscores_action;
     if !["", "ALLOW", "REJECT_REQUEST", "DROP_HEADER"].contains(&action.as_str()) {
-        return Err(format!("no matching HeadersWithUnderscoresAction value found for {action}"));
+        return Err(format!(
+            "no matching HeadersWithUnderscoresAction value found for {action}"
+        ));
     }
     Ok(())
 }

@@ -11,7 +11,10 @@ pub(super) fn normalize(entry: &mut ProxyDefaults) -> Result<(), String> {
         entry.name = "global".to_owned();
     }
     if entry.name != "global" {
-        return Err(format!("invalid name ({:?}), only \"global\" is supported", entry.name));
+        return Err(format!(
+            "invalid name ({:?}), only \"global\" is supported",
+            entry.name
+        ));
     }
     Ok(())
 }
@@ -24,9 +27,15 @@ pub(super) fn validate(entry: &ProxyDefaults) -> Result<(), String> {
     if entry.prioritize_by_locality.is_some() {
         return Err("Prioritize-by-locality requires Consul Enterprise".to_owned());
     }
-    let mode = entry.failover_policy.as_ref().map_or("", |policy| policy.mode.as_str());
+    let mode = entry
+        .failover_policy
+        .as_ref()
+        .map_or("", |policy| policy.mode.as_str());
     if !["", "sequential", "order-by-locality"].contains(&mode) {
-        return Err("Failover-policy mode must be one of '', 'sequential', or 'order-by-locality'".to_owned());
+        return Err(
+            "Failover-policy mode must be one of '', 'sequential', or 'order-by-locality'"
+                .to_owned(),
+        );
     }
     Ok(())
 }
@@ -45,7 +54,9 @@ fn access_logs(logs: &AccessLogs) -> Result<(), String> {
     if file && logs.path.is_empty() {
         return Err("path must be specified when using file type access logs".to_owned());
     }
-    if !logs.json_format.is_empty() && serde_json::from_str::<serde_json::Value>(&logs.json_format).is_err() {
+    if !logs.json_format.is_empty()
+        && serde_json::from_str::<serde_json::Value>(&logs.json_format).is_err()
+    {
         return Err("invalid access log json for JSON format".to_owned());
     }
     Ok(())

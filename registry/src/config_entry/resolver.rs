@@ -1,7 +1,9 @@
 //! `service-resolver`.
 
 use outrigger_consul::config::ServiceResolver;
-use outrigger_consul::config::resolver::{Failover, FailoverTarget, HashPolicy, LoadBalancer, Redirect};
+use outrigger_consul::config::resolver::{
+    Failover, FailoverTarget, HashPolicy, LoadBalancer, Redirect,
+};
 
 use crate::filter::Filter;
 
@@ -12,7 +14,10 @@ pub(super) fn validate(entry: &ServiceResolver) -> Result<(), String> {
     }
     let known = |subset: &str| entry.subsets.contains_key(subset);
     if !entry.default_subset.is_empty() && !known(&entry.default_subset) {
-        return Err(format!("DefaultSubset {:?} is not a valid subset", entry.default_subset));
+        return Err(format!(
+            "DefaultSubset {:?} is not a valid subset",
+            entry.default_subset
+        ));
     }
     if let Some(redirect) = &entry.redirect {
         self::redirect(entry, redirect)?;
@@ -24,10 +29,16 @@ pub(super) fn validate(entry: &ServiceResolver) -> Result<(), String> {
         failover(entry, section).map_err(|message| format!("Bad Failover[{subset:?}]{message}"))?;
     }
     if entry.connect_timeout.0 < 0 {
-        return Err(format!("Bad ConnectTimeout '{}', must be >= 0", entry.connect_timeout));
+        return Err(format!(
+            "Bad ConnectTimeout '{}', must be >= 0",
+            entry.connect_timeout
+        ));
     }
     if entry.request_timeout.0 < 0 {
-        return Err(format!("Bad RequestTimeout '{}', must be >= 0", entry.request_timeout));
+        return Err(format!(
+            "Bad RequestTimeout '{}', must be >= 0",
+            entry.request_timeout
+        ));
     }
     match &entry.load_balancer {
         Some(balancer) => load_balancer(balancer),
@@ -41,12 +52,19 @@ fn subsets(entry: &ServiceResolver) -> Result<(), String> {
             return Err("Subset defined with empty name".to_owned());
         }
         let label = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-        if name.len() > 63 || !name.bytes().all(label) || name.starts_with('-') || name.ends_with('-') {
-            return Err(format!("Subset {name:?} is invalid: must be a valid DNS label in lower case"));
+        if name.len() > 63
+            || !name.bytes().all(label)
+            || name.starts_with('-')
+            || name.ends_with('-')
+        {
+            return Err(format!(
+                "Subset {name:?} is invalid: must be a valid DNS label in lower case"
+            ));
         }
         if !subset.filter.is_empty() {
-            Filter::parse(&subset.filter)
-                .map_err(|error| format!("Filter for subset {name:?} is not a valid expression: {error}"))?;
+            Filter::parse(&subset.filter).map_err(|error| {
+                format!("Filter for subset {name:?} is not a valid expression: {error}")
+            })?;
         }
     }
     Ok(())
@@ -59,7 +77,9 @@ fn redirect(entry: &ServiceResolver, redirect: &Redirect) -> Result<(), String> 
         ("SamenessGroup", &redirect.sameness_group),
     ] {
         if !value.is_empty() {
-            return Err(format!("Redirect: Setting {field} requires Consul Enterprise"));
+            return Err(format!(
+                "Redirect: Setting {field} requires Consul Enterprise"
+            ));
         }
     }
     if *redirect == Redirect::default() {
@@ -84,14 +104,20 @@ fn redirect(entry: &ServiceResolver, redirect: &Redirect) -> Result<(), String> 
         return Err("Redirect.ServiceSubset defined without Redirect.Service".to_owned());
     }
     if redirect.service == entry.name && !entry.subsets.contains_key(subset) {
-        return Err(format!("Redirect.ServiceSubset {subset:?} is not a valid subset of {:?}", redirect.service));
+        return Err(format!(
+            "Redirect.ServiceSubset {subset:?} is not a valid subset of {:?}",
+            redirect.service
+        ));
     }
     Ok(())
 }
 
 /// The message continues `Bad Failover["x"]`.
 fn failover(entry: &ServiceResolver, section: &Failover) -> Result<(), String> {
-    for (field, set) in [("Namespace", &section.namespace), ("SamenessGroup", &section.sameness_group)] {
+    for (field, set) in [
+        ("Namespace", &section.namespace),
+        ("SamenessGroup", &section.sameness_group),
+    ] {
         if !set.is_empty() {
             return Err(format!(": Setting {field} requires Consul Enterprise"));
         }
@@ -99,7 +125,9 @@ fn failover(entry: &ServiceResolver, section: &Failover) -> Result<(), String> {
     if section.policy.is_some() {
         return Err(": Setting failover policies requires Consul Enterprise".to_owned());
     }
-    let named = [&section.service, &section.service_subset].iter().any(|name| !name.is_empty());
+    let named = [&section.service, &section.service_subset]
+        .iter()
+        .any(|name| !name.is_empty());
     if !named && section.datacenters.is_empty() && section.targets.is_empty() {
         return Err(
             ": one of Service, ServiceSubset, Namespace, Targets, SamenessGroup, or Datacenters is required".to_owned()
@@ -110,7 +138,10 @@ fn failover(entry: &ServiceResolver, section: &Failover) -> Result<(), String> {
         !subset.is_empty() && own(service) && !entry.subsets.contains_key(subset)
     };
     if unknown(&section.service, &section.service_subset) {
-        return Err(format!(": ServiceSubset {:?} is not a valid subset of {:?}", section.service_subset, entry.name));
+        return Err(format!(
+            ": ServiceSubset {:?} is not a valid subset of {:?}",
+            section.service_subset, entry.name
+        ));
     }
     if section.datacenters.iter().any(String::is_empty) {
         return Err(".Datacenters: found empty datacenter".to_owned());
@@ -130,14 +161,19 @@ fn failover(entry: &ServiceResolver, section: &Failover) -> Result<(), String> {
         self::target(target).map_err(|message| format!(".Targets[{position}]: {message}"))?;
         if unknown(&target.service, &target.service_subset) {
             let (subset, name) = (&target.service_subset, &entry.name);
-            return Err(format!(".Targets[{position}]: ServiceSubset {subset:?} is not a valid subset of {name:?}"));
+            return Err(format!(
+                ".Targets[{position}]: ServiceSubset {subset:?} is not a valid subset of {name:?}"
+            ));
         }
     }
     Ok(())
 }
 
 fn target(target: &FailoverTarget) -> Result<(), String> {
-    for (field, set) in [("Partition", &target.partition), ("Namespace", &target.namespace)] {
+    for (field, set) in [
+        ("Partition", &target.partition),
+        ("Namespace", &target.namespace),
+    ] {
         if !set.is_empty() {
             return Err(format!("Setting {field} requires Consul Enterprise"));
         }
@@ -156,21 +192,39 @@ fn target(target: &FailoverTarget) -> Result<(), String> {
 
 fn load_balancer(balancer: &LoadBalancer) -> Result<(), String> {
     let policy = balancer.policy.as_str();
-    if !["", "random", "round_robin", "least_request", "ring_hash", "maglev"].contains(&policy) {
-        return Err(format!("Bad LoadBalancer policy: {policy:?} is not supported"));
+    if ![
+        "",
+        "random",
+        "round_robin",
+        "least_request",
+        "ring_hash",
+        "maglev",
+    ]
+    .contains(&policy)
+    {
+        return Err(format!(
+            "Bad LoadBalancer policy: {policy:?} is not supported"
+        ));
     }
     if balancer.ring_hash_config.is_some() && policy != "ring_hash" {
-        return Err(format!("Bad LoadBalancer configuration. RingHashConfig specified for incompatible load balancing policy {policy:?}"));
+        return Err(format!(
+            "Bad LoadBalancer configuration. RingHashConfig specified for incompatible load balancing policy {policy:?}"
+        ));
     }
     if balancer.least_request_config.is_some() && policy != "least_request" {
-        return Err(format!("Bad LoadBalancer configuration. LeastRequestConfig specified for incompatible load balancing policy {policy:?}"));
+        return Err(format!(
+            "Bad LoadBalancer configuration. LeastRequestConfig specified for incompatible load balancing policy {policy:?}"
+        ));
     }
     let hash_based = ["ring_hash", "maglev"].contains(&policy);
     if !balancer.hash_policies.is_empty() && !hash_based {
-        return Err(format!("Bad LoadBalancer configuration: HashPolicies specified for non-hash-based Policy: {policy:?}"));
+        return Err(format!(
+            "Bad LoadBalancer configuration: HashPolicies specified for non-hash-based Policy: {policy:?}"
+        ));
     }
     for (position, policy) in balancer.hash_policies.iter().enumerate() {
-        hash_policy(policy).map_err(|message| format!("Bad LoadBalancer HashPolicy[{position}]: {message}"))?;
+        hash_policy(policy)
+            .map_err(|message| format!("Bad LoadBalancer HashPolicy[{position}]: {message}"))?;
     }
     Ok(())
 }
@@ -181,13 +235,17 @@ fn hash_policy(policy: &HashPolicy) -> Result<(), String> {
         return Err(format!("{field:?} is not a supported field"));
     }
     if policy.source_ip && !field.is_empty() {
-        return Err(format!("A single hash policy cannot hash both a source address and a {field:?}"));
+        return Err(format!(
+            "A single hash policy cannot hash both a source address and a {field:?}"
+        ));
     }
     if policy.source_ip && !value.is_empty() {
         return Err("A FieldValue cannot be specified when hashing SourceIP".to_owned());
     }
     if !field.is_empty() && value.is_empty() {
-        return Err(format!("Field {field:?} was specified without a FieldValue"));
+        return Err(format!(
+            "Field {field:?} was specified without a FieldValue"
+        ));
     }
     if field.is_empty() && !value.is_empty() {
         return Err("FieldValue requires a Field to apply to".to_owned());

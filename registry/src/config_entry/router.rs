@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 use outrigger_consul::config::ServiceRouter;
 use outrigger_consul::config::router::{HeaderMatch, HttpMatch, QueryMatch, RouteDestination};
 
-pub(super) const METHODS: [&str; 9] =
-    ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "CONNECT", "OPTIONS", "TRACE"];
+pub(super) const METHODS: [&str; 9] = [
+    "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "CONNECT", "OPTIONS", "TRACE",
+];
 
 const RETRY_ON: [&str; 12] = [
     "5xx",
@@ -24,7 +25,10 @@ const RETRY_ON: [&str; 12] = [
 ];
 
 pub(super) fn normalize(entry: &mut ServiceRouter) {
-    let matches = entry.routes.iter_mut().filter_map(|route| route.r#match.as_mut());
+    let matches = entry
+        .routes
+        .iter_mut()
+        .filter_map(|route| route.r#match.as_mut());
     for http in matches.filter_map(|found| found.http.as_mut()) {
         for method in &mut http.methods {
             *method = method.to_uppercase();
@@ -39,7 +43,8 @@ pub(super) fn validate(entry: &ServiceRouter) -> Result<(), String> {
             self::http(http).map_err(|message| format!("Route[{position}]{message}"))?;
         }
         if let Some(destination) = &route.destination {
-            self::destination(destination, http).map_err(|message| format!("Route[{position}] {message}"))?;
+            self::destination(destination, http)
+                .map_err(|message| format!("Route[{position}] {message}"))?;
         }
     }
     Ok(())
@@ -49,9 +54,14 @@ pub(super) fn validate(entry: &ServiceRouter) -> Result<(), String> {
 fn http(http: &HttpMatch) -> Result<(), String> {
     let paths = [&http.path_exact, &http.path_prefix, &http.path_regex];
     if paths.iter().filter(|path| !path.is_empty()).count() > 1 {
-        return Err(" should only contain at most one of PathExact, PathPrefix, or PathRegex".to_owned());
+        return Err(
+            " should only contain at most one of PathExact, PathPrefix, or PathRegex".to_owned(),
+        );
     }
-    for (field, path) in [("PathExact", &http.path_exact), ("PathPrefix", &http.path_prefix)] {
+    for (field, path) in [
+        ("PathExact", &http.path_exact),
+        ("PathPrefix", &http.path_prefix),
+    ] {
         if !path.is_empty() && !path.starts_with('/') {
             return Err(format!(" {field} doesn't start with '/': {path:?}"));
         }
@@ -71,7 +81,9 @@ fn header(header: &HeaderMatch) -> Result<(), String> {
     }
     let texts = [&header.exact, &header.prefix, &header.suffix, &header.regex];
     if usize::from(header.present) + texts.iter().filter(|text| !text.is_empty()).count() > 1 {
-        return Err("should only contain one of Present, Exact, Prefix, Suffix, or Regex".to_owned());
+        return Err(
+            "should only contain one of Present, Exact, Prefix, Suffix, or Regex".to_owned(),
+        );
     }
     Ok(())
 }
@@ -102,12 +114,22 @@ pub(super) fn methods(methods: &[String]) -> Result<(), String> {
 }
 
 fn destination(destination: &RouteDestination, http: Option<&HttpMatch>) -> Result<(), String> {
-    let rewritable = http.is_some_and(|http| !http.path_exact.is_empty() || !http.path_prefix.is_empty());
+    let rewritable =
+        http.is_some_and(|http| !http.path_exact.is_empty() || !http.path_prefix.is_empty());
     if !destination.prefix_rewrite.is_empty() && !rewritable {
-        return Err("cannot make use of PrefixRewrite without configuring either PathExact or PathPrefix".to_owned());
+        return Err(
+            "cannot make use of PrefixRewrite without configuring either PathExact or PathPrefix"
+                .to_owned(),
+        );
     }
-    if let Some(condition) = destination.retry_on.iter().find(|condition| !RETRY_ON.contains(&condition.as_str())) {
-        return Err(format!("contains an invalid retry condition: {condition:?}"));
+    if let Some(condition) = destination
+        .retry_on
+        .iter()
+        .find(|condition| !RETRY_ON.contains(&condition.as_str()))
+    {
+        return Err(format!(
+            "contains an invalid retry condition: {condition:?}"
+        ));
     }
     Ok(())
 }

@@ -22,24 +22,38 @@ pub(super) fn normalize(entry: &mut ServiceDefaults) {
     let Some(config) = &mut entry.upstream_config else {
         return;
     };
-    config.overrides.iter_mut().chain(&mut config.defaults).for_each(upstream::normalize);
+    config
+        .overrides
+        .iter_mut()
+        .chain(&mut config.defaults)
+        .for_each(upstream::normalize);
 }
 
 pub(super) fn validate(entry: &ServiceDefaults) -> Result<(), String> {
     if entry.name == "*" {
-        return Err("service-defaults name must be the name of a service, and not a wildcard".to_owned());
+        return Err(
+            "service-defaults name must be the name of a service, and not a wildcard".to_owned(),
+        );
     }
     if !["", "tcp", "http", "http2", "grpc"].contains(&entry.protocol.as_str()) {
         return Err(format!("invalid value for protocol: {}", entry.protocol));
     }
     mutual_tls_mode(&entry.mutual_tls_mode)?;
     if !["", "exact_balance"].contains(&entry.balance_inbound_connections.as_str()) {
-        return Err(format!("invalid value for balance_inbound_connections: {}", entry.balance_inbound_connections));
+        return Err(format!(
+            "invalid value for balance_inbound_connections: {}",
+            entry.balance_inbound_connections
+        ));
     }
     if entry.rate_limits.is_some() {
-        return Err("invalid rate_limits config. Rate limiting is a consul enterprise feature".to_owned());
+        return Err(
+            "invalid rate_limits config. Rate limiting is a consul enterprise feature".to_owned(),
+        );
     }
-    if entry.max_inbound_connections < 0 || entry.local_connect_timeout_ms < 0 || entry.local_request_timeout_ms < 0 {
+    if entry.max_inbound_connections < 0
+        || entry.local_connect_timeout_ms < 0
+        || entry.local_request_timeout_ms < 0
+    {
         return Err("limits and timeouts cannot be negative".to_owned());
     }
     if let Some(config) = &entry.upstream_config {
@@ -47,11 +61,16 @@ pub(super) fn validate(entry: &ServiceDefaults) -> Result<(), String> {
             return Err("UpstreamConfig and Destination are mutually exclusive".to_owned());
         }
         for upstream in &config.overrides {
-            upstream::validate(upstream, true)
-                .map_err(|message| format!("error in upstream override for {:?}: {message}", upstream.name))?;
+            upstream::validate(upstream, true).map_err(|message| {
+                format!(
+                    "error in upstream override for {:?}: {message}",
+                    upstream.name
+                )
+            })?;
         }
         if let Some(defaults) = &config.defaults {
-            upstream::validate(defaults, false).map_err(|message| format!("error in upstream defaults: {message}"))?;
+            upstream::validate(defaults, false)
+                .map_err(|message| format!("error in upstream defaults: {message}"))?;
         }
     }
     if let Some(destination) = &entry.destination {
@@ -64,7 +83,9 @@ pub(super) fn mutual_tls_mode(mode: &str) -> Result<(), String> {
     if ["", "strict", "permissive"].contains(&mode) {
         return Ok(());
     }
-    Err(format!("Invalid MutualTLSMode {mode:?}. Must be one of \"\", \"strict\", or \"permissive\"."))
+    Err(format!(
+        "Invalid MutualTLSMode {mode:?}. Must be one of \"\", \"strict\", or \"permissive\"."
+    ))
 }
 
 pub(super) fn extensions(extensions: &[EnvoyExtension]) -> Result<(), String> {
@@ -92,7 +113,9 @@ fn destination(destination: &DestinationConfig) -> Result<(), String> {
             return Err(format!("Duplicate address '{address}' is not allowed"));
         }
         if !is_address(address) {
-            return Err(format!("Could not validate address {address} as an IP or Hostname"));
+            return Err(format!(
+                "Could not validate address {address} as an IP or Hostname"
+            ));
         }
     }
     Ok(())
@@ -101,12 +124,16 @@ fn destination(destination: &DestinationConfig) -> Result<(), String> {
 /// An IP address (Consul takes anything with a colon for IPv6) or a host name without wildcards.
 fn is_address(address: &str) -> bool {
     if address.contains(':') {
-        return address.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b':');
+        return address
+            .bytes()
+            .all(|byte| byte.is_ascii_hexdigit() || byte == b':');
     }
     let label = |label: &str| {
         !label.is_empty()
             && label.len() <= 63
-            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+            && label
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
     };
     address.len() <= 253 && address.split('.').all(label)
 }

@@ -6,7 +6,10 @@ use outrigger_consul::config::ServiceSplitter;
 
 /// A weight in hundredths, halves away from zero.
 fn hundredths(weight: f32) -> i64 {
-    #[expect(clippy::cast_possible_truncation, reason = "a weight is at most 100, and checked")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "a weight is at most 100, and checked"
+    )]
     let scaled = f64::from(weight * 100.0).round() as i64;
     scaled
 }
@@ -32,10 +35,17 @@ pub(super) fn validate(entry: &ServiceSplitter) -> Result<(), String> {
     let mut sum = 0;
     for split in &entry.splits {
         if !split.weight.is_finite() || !(0.0..=1e6).contains(&split.weight) {
-            return Err(format!("split weight {} is not between 0 and 100", split.weight));
+            return Err(format!(
+                "split weight {} is not between 0 and 100",
+                split.weight
+            ));
         }
         sum += hundredths(split.weight);
-        let service = if split.service.is_empty() { &entry.name } else { &split.service };
+        let service = if split.service.is_empty() {
+            &entry.name
+        } else {
+            &split.service
+        };
         if !seen.insert((service, &split.service_subset)) {
             let (service, subset) = (&split.service, &split.service_subset);
             let (namespace, partition) = (&split.namespace, &split.partition);
@@ -47,7 +57,9 @@ pub(super) fn validate(entry: &ServiceSplitter) -> Result<(), String> {
     if sum != 10_000 {
         #[expect(clippy::cast_precision_loss, reason = "for a message")]
         let total = sum as f32 / 100.0;
-        return Err(format!("the sum of all split weights must be 100, not {total:.6}"));
+        return Err(format!(
+            "the sum of all split weights must be 100, not {total:.6}"
+        ));
     }
     Ok(())
 }

@@ -16,7 +16,9 @@ pub(super) fn holds(expression: &Expression, value: &Value) -> bool {
 /// Walks a selector; a list on the way means any of its items.
 fn select(value: &Value, path: &[String], operator: &Operator, wanted: &str) -> bool {
     match (value, path.split_first()) {
-        (Value::Array(items), Some(_)) => items.iter().any(|item| select(item, path, operator, wanted)),
+        (Value::Array(items), Some(_)) => items
+            .iter()
+            .any(|item| select(item, path, operator, wanted)),
         (Value::Object(members), Some((name, rest))) => match members.get(name) {
             Some(member) => select(member, rest, operator, wanted),
             None => missing(operator),
@@ -62,7 +64,9 @@ fn equal(found: &Value, wanted: &str) -> bool {
         Value::Null => wanted.is_empty(),
         Value::String(text) => text == wanted,
         Value::Bool(flag) => wanted.parse() == Ok(*flag),
-        Value::Number(number) => wanted.parse::<f64>().is_ok_and(|wanted| number.as_f64() == Some(wanted)),
+        Value::Number(number) => wanted
+            .parse::<f64>()
+            .is_ok_and(|wanted| number.as_f64() == Some(wanted)),
         Value::Array(_) | Value::Object(_) => false,
     }
 }

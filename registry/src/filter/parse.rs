@@ -23,7 +23,12 @@ pub(super) struct Parser<'a> {
 
 impl<'a> Parser<'a> {
     pub(super) fn new(text: &'a str, limits: &'a Limits) -> Self {
-        Self { text, position: 0, depth: 0, limits }
+        Self {
+            text,
+            position: 0,
+            depth: 0,
+            limits,
+        }
     }
 
     pub(super) fn parse(mut self) -> Result<Expression, Error> {
@@ -88,12 +93,20 @@ impl<'a> Parser<'a> {
         let first = self.next()?;
         if self.keyword("in")? {
             let value = text_of(first).ok_or(Error::Syntax(start, "a value was expected"))?;
-            return Ok(Expression::Match(self.selector()?, Operator::Contains, value));
+            return Ok(Expression::Match(
+                self.selector()?,
+                Operator::Contains,
+                value,
+            ));
         }
         let before = self.position;
         if self.keyword("not")? && self.keyword("in")? {
             let value = text_of(first).ok_or(Error::Syntax(start, "a value was expected"))?;
-            return Ok(Expression::Match(self.selector()?, Operator::NotContains, value));
+            return Ok(Expression::Match(
+                self.selector()?,
+                Operator::NotContains,
+                value,
+            ));
         }
         self.position = before;
         self.position = start;
@@ -103,23 +116,41 @@ impl<'a> Parser<'a> {
             if !self.keyword("empty")? {
                 return Err(self.fail("`empty` was expected"));
             }
-            let operator = if negated { Operator::IsNotEmpty } else { Operator::IsEmpty };
+            let operator = if negated {
+                Operator::IsNotEmpty
+            } else {
+                Operator::IsEmpty
+            };
             return Ok(Expression::Match(selector, operator, String::new()));
         }
         let negated = self.keyword("not")?;
         if self.keyword("contains")? {
-            let operator = if negated { Operator::NotContains } else { Operator::Contains };
+            let operator = if negated {
+                Operator::NotContains
+            } else {
+                Operator::Contains
+            };
             return Ok(Expression::Match(selector, operator, self.value()?));
         }
         if self.keyword("matches")? {
             let value = self.value()?;
             let regex = self.regex(&value)?;
-            let operator = if negated { Operator::NotMatches(regex) } else { Operator::Matches(regex) };
+            let operator = if negated {
+                Operator::NotMatches(regex)
+            } else {
+                Operator::Matches(regex)
+            };
             return Ok(Expression::Match(selector, operator, value));
         }
         match self.next()? {
-            Some(Token::Equal) if !negated => Ok(Expression::Match(selector, Operator::Equal, self.value()?)),
-            Some(Token::NotEqual) if !negated => Ok(Expression::Match(selector, Operator::NotEqual, self.value()?)),
+            Some(Token::Equal) if !negated => {
+                Ok(Expression::Match(selector, Operator::Equal, self.value()?))
+            }
+            Some(Token::NotEqual) if !negated => Ok(Expression::Match(
+                selector,
+                Operator::NotEqual,
+                self.value()?,
+            )),
             _ => Err(self.fail("an operator was expected")),
         }
     }
@@ -129,7 +160,10 @@ impl<'a> Parser<'a> {
         if value.len() > self.limits.regex_bytes {
             return Err(refused());
         }
-        regex::RegexBuilder::new(value).size_limit(1 << 20).build().map_err(|_| refused())
+        regex::RegexBuilder::new(value)
+            .size_limit(1 << 20)
+            .build()
+            .map_err(|_| refused())
     }
 
     fn value(&mut self) -> Result<String, Error> {
@@ -170,7 +204,9 @@ impl<'a> Parser<'a> {
         if !rest.starts_with(|first: char| first.is_ascii_alphabetic()) {
             return Err(self.fail("a selector was expected"));
         }
-        let end = rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(rest.len());
+        let end = rest
+            .find(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+            .unwrap_or(rest.len());
         self.position += end;
         Ok(rest.get(..end).unwrap_or_default().to_owned())
     }
@@ -205,15 +241,23 @@ impl<'a> Parser<'a> {
             '"' => self.quoted(rest)?,
             '`' => {
                 let raw = rest.get(1..).unwrap_or_default();
-                let end = raw.find('`').ok_or(self.fail("a closing backtick was expected"))?;
-                (Token::Quoted(raw.get(..end).unwrap_or_default().to_owned()), end + 2)
+                let end = raw
+                    .find('`')
+                    .ok_or(self.fail("a closing backtick was expected"))?;
+                (
+                    Token::Quoted(raw.get(..end).unwrap_or_default().to_owned()),
+                    end + 2,
+                )
             }
             first if first.is_ascii_alphabetic() => {
                 let before = self.position;
                 self.selector()?;
                 let end = self.position;
                 self.position = before;
-                (Token::Word(self.text.get(before..end).unwrap_or_default().to_owned()), end - before)
+                (
+                    Token::Word(self.text.get(before..end).unwrap_or_default().to_owned()),
+                    end - before,
+                )
             }
             first if first.is_ascii_digit() || first == '-' => {
                 let digits = |c: char| !c.is_ascii_digit() && c != '.' && c != '-';

@@ -36,13 +36,17 @@ fn expressions_hold_as_consul_evaluates_them() {
         ("Service.Connect.Native != true", true),
         ("Checks.Status == critical", true),
         ("Checks.Status == warning", false),
-        ("Service.Meta.version == v1 and Node.Meta.zone == b or Node.Node == n1", true),
+        (
+            "Service.Meta.version == v1 and Node.Meta.zone == b or Node.Node == n1",
+            true,
+        ),
         ("not (Service.Meta.version == v1 or Node.Node == n1)", false),
         ("not Service.Meta.version == v2 and Node.Node == n1", true),
         ("Service.Service matches `^w.b$`", true),
         ("Service.Meta.empty is empty", true),
     ] {
-        let filter = Filter::over::<ServiceEntry>(text, &Limits::default()).unwrap_or_else(|error| panic!("{text}: {error}"));
+        let filter = Filter::over::<ServiceEntry>(text, &Limits::default())
+            .unwrap_or_else(|error| panic!("{text}: {error}"));
         assert_eq!(filter.matches(&entry()), expected, "{text}");
     }
 }
@@ -64,7 +68,10 @@ fn nonsense_is_refused() {
         "Service.ID matches `(`",
         "Service.ID == \"x",
     ] {
-        assert!(Filter::over::<ServiceEntry>(text, &Limits::default()).is_err(), "{text}");
+        assert!(
+            Filter::over::<ServiceEntry>(text, &Limits::default()).is_err(),
+            "{text}"
+        );
     }
 }
 
@@ -72,11 +79,23 @@ fn nonsense_is_refused() {
 fn length_depth_and_regex_are_bounded() {
     let limits = Limits::default();
     let long = format!("Service.ID == `{}`", "x".repeat(limits.filter_bytes));
-    assert_eq!(Filter::parse(&long), Err(Error::TooLong(limits.filter_bytes)));
+    assert_eq!(
+        Filter::parse(&long),
+        Err(Error::TooLong(limits.filter_bytes))
+    );
     let deep = format!("{}Service.ID == x{}", "(".repeat(100), ")".repeat(100));
-    assert_eq!(Filter::parse(&deep), Err(Error::TooDeep(limits.filter_depth)));
+    assert_eq!(
+        Filter::parse(&deep),
+        Err(Error::TooDeep(limits.filter_depth))
+    );
     let nots = format!("{}Service.ID == x", "not ".repeat(100));
-    assert_eq!(Filter::parse(&nots), Err(Error::TooDeep(limits.filter_depth)));
-    let regex = format!("Service.ID matches `{}`", "x".repeat(limits.regex_bytes + 1));
+    assert_eq!(
+        Filter::parse(&nots),
+        Err(Error::TooDeep(limits.filter_depth))
+    );
+    let regex = format!(
+        "Service.ID matches `{}`",
+        "x".repeat(limits.regex_bytes + 1)
+    );
     assert!(matches!(Filter::parse(&regex), Err(Error::Regex(_))));
 }

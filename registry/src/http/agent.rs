@@ -26,7 +26,10 @@ pub(super) async fn peers(call: Call) -> Result<Response, Refusal> {
     reply::json(&call, &[SERVER])
 }
 
-pub(super) async fn own(Shares(shared): Shares<Arc<Shared>>, call: Call) -> Result<Response, Refusal> {
+pub(super) async fn own(
+    Shares(shared): Shares<Arc<Shared>>,
+    call: Call,
+) -> Result<Response, Refusal> {
     let datacenter = shared.config.datacenter.clone();
     let config = AgentConfig {
         primary_datacenter: datacenter.clone(),
@@ -38,7 +41,13 @@ pub(super) async fn own(Shares(shared): Shares<Arc<Shared>>, call: Call) -> Resu
         version: API_VERSION.to_owned(),
         build_date: BUILD_DATE.to_owned(),
     };
-    reply::json(&call, &AgentSelf { config, ..AgentSelf::default() })
+    reply::json(
+        &call,
+        &AgentSelf {
+            config,
+            ..AgentSelf::default()
+        },
+    )
 }
 
 pub(super) async fn version(call: Call) -> Result<Response, Refusal> {
@@ -48,7 +57,10 @@ pub(super) async fn version(call: Call) -> Result<Response, Refusal> {
     reply::json(&call, &version)
 }
 
-pub(super) async fn members(Shares(shared): Shares<Arc<Shared>>, call: Call) -> Result<Response, Refusal> {
+pub(super) async fn members(
+    Shares(shared): Shares<Arc<Shared>>,
+    call: Call,
+) -> Result<Response, Refusal> {
     let tags = BTreeMap::from([
         ("role", "consul"),
         ("dc", &shared.config.datacenter),
@@ -76,11 +88,17 @@ pub(super) fn enable(call: &Call) -> Result<bool, Refusal> {
 }
 
 /// Takes the whole node, and every service on it, out.
-pub(super) async fn maintenance(Shares(shared): Shares<Arc<Shared>>, call: Call) -> Result<Response, Refusal> {
+pub(super) async fn maintenance(
+    Shares(shared): Shares<Arc<Shared>>,
+    call: Call,
+) -> Result<Response, Refusal> {
     call.access.manage()?;
     let enable = enable(&call)?;
     let reason = call.query.value("reason").unwrap_or_default().to_owned();
     let node = shared.node().to_owned();
-    shared.store.write(move |state| check::maintenance(state, &node, None, enable, &reason)).await?;
+    shared
+        .store
+        .write(move |state| check::maintenance(state, &node, None, enable, &reason))
+        .await?;
     Ok(reply::empty())
 }

@@ -13,7 +13,10 @@ use super::{Shared, reply};
 use crate::error::Refusal;
 use crate::state::{Key, check};
 
-pub(super) async fn list(Shares(shared): Shares<Arc<Shared>>, call: Call) -> Result<Response, Refusal> {
+pub(super) async fn list(
+    Shares(shared): Shares<Arc<Shared>>,
+    call: Call,
+) -> Result<Response, Refusal> {
     let filter = filter::<HealthCheck>(&shared, &call)?;
     let state = shared.store.state();
     let all = state.checks.values().map(|check| &check.health);
@@ -23,11 +26,17 @@ pub(super) async fn list(Shares(shared): Shares<Arc<Shared>>, call: Call) -> Res
     reply::json(&call, &by_id.collect::<BTreeMap<_, _>>())
 }
 
-pub(super) async fn register(Shares(shared): Shares<Arc<Shared>>, call: Call) -> Result<Response, Refusal> {
+pub(super) async fn register(
+    Shares(shared): Shares<Arc<Shared>>,
+    call: Call,
+) -> Result<Response, Refusal> {
     let definition = call.decode::<CheckDefinition>()?;
     may_write(&shared, &call, &definition.service_id)?;
     let (node, limits) = (shared.node().to_owned(), shared.config.limits.clone());
-    shared.store.write(move |state| check::register(state, &node, definition, &limits)).await?;
+    shared
+        .store
+        .write(move |state| check::register(state, &node, definition, &limits))
+        .await?;
     Ok(reply::empty())
 }
 
@@ -39,56 +48,99 @@ fn may_write(shared: &Shared, call: &Call, service_id: &str) -> Result<(), Refus
     let state = shared.store.state();
     match state.instance(shared.node(), service_id) {
         Some(instance) => call.access.write_service(&instance.service.service),
-        None => call.access.manage().or(Err(Refusal::not_found(format!("ServiceID {service_id:?} does not exist")))),
+        None => call.access.manage().or(Err(Refusal::not_found(format!(
+            "ServiceID {service_id:?} does not exist"
+        )))),
     }
 }
 
 /// The check, if the caller may touch it.
 fn owned(shared: &Shared, call: &Call, id: &str) -> Result<Key, Refusal> {
     let state = shared.store.state();
-    let check = state.check(shared.node(), id).ok_or_else(|| check::unknown(id))?;
+    let check = state
+        .check(shared.node(), id)
+        .ok_or_else(|| check::unknown(id))?;
     may_write(shared, call, &check.health.service_id)?;
     Ok(check.key())
 }
 
-pub(super) async fn deregister(Shares(shared): Shares<Arc<Shared>>, Path(id): Path<String>, call: Call) -> Result<Response, Refusal> {
+pub(super) async fn deregister(
+    Shares(shared): Shares<Arc<Shared>>,
+    Path(id): Path<String>,
+    call: Call,
+) -> Result<Response, Refusal> {
     owned(&shared, &call, &id)?;
     let node = shared.node().to_owned();
-    shared.store.write(move |state| check::deregister(state, &node, &id)).await?;
+    shared
+        .store
+        .write(move |state| check::deregister(state, &node, &id))
+        .await?;
     Ok(reply::empty())
 }
 
-pub(super) async fn pass(Shares(shared): Shares<Arc<Shared>>, Path(id): Path<String>, call: Call) -> Result<Response, Refusal> {
+pub(super) async fn pass(
+    Shares(shared): Shares<Arc<Shared>>,
+    Path(id): Path<String>,
+    call: Call,
+) -> Result<Response, Refusal> {
     let note = call.query.value("note").unwrap_or_default().to_owned();
     report(&shared, &call, &id, Status::Passing, &note).await
 }
 
-pub(super) async fn warn(Shares(shared): Shares<Arc<Shared>>, Path(id): Path<String>, call: Call) -> Result<Response, Refusal> {
+pub(super) async fn warn(
+    Shares(shared): Shares<Arc<Shared>>,
+    Path(id): Path<String>,
+    call: Call,
+) -> Result<Response, Refusal> {
     let note = call.query.value("note").unwrap_or_default().to_owned();
     report(&shared, &call, &id, Status::Warning, &note).await
 }
 
-pub(super) async fn fail(Shares(shared): Shares<Arc<Shared>>, Path(id): Path<String>, call: Call) -> Result<Response, Refusal> {
+pub(super) async fn fail(
+    Shares(shared): Shares<Arc<Shared>>,
+    Path(id): Path<String>,
+    call: Call,
+) -> Result<Response, Refusal> {
     let note = call.query.value("note").unwrap_or_default().to_owned();
     report(&shared, &call, &id, Status::Critical, &note).await
 }
 
-pub(super) async fn update(Shares(shared): Shares<Arc<Shared>>, Path(id): Path<String>, call: Call) -> Result<Response, Refusal> {
+pub(super) async fn update(
+    Shares(shared): Shares<Arc<Shared>>,
+    Path(id): Path<String>,
+    call: Call,
+) -> Result<Response, Refusal> {
     let update = call.decode::<CheckUpdate>()?;
     let invalid = || Refusal::bad(format!("Invalid check status: '{}'", update.status));
     let status = Status::parse(&update.status).ok_or_else(invalid)?;
     report(&shared, &call, &id, status, &update.output).await
 }
 
-async fn report(shared: &Shared, call: &Call, id: &str, status: Status, output: &str) -> Result<Response, Refusal> {
+async fn report(
+    shared: &Shared,
+    call: &Call,
+    id: &str,
+    status: Status,
+    output: &str,
+) -> Result<Response, Refusal> {
     let key = owned(shared, call, id)?;
-    let definition = shared.store.state().checks.get(&key).map(|check| check.definition.clone());
+    let definition = shared
+        .store
+        .state()
+        .checks
+        .get(&key)
+        .map(|check| check.definition.clone());
     if definition.is_none_or(|definition| check::method(&definition) != check::Method::Ttl) {
-        return Err(Refusal::server(format!("CheckID {id:?} does not have associated TTL")));
+        return Err(Refusal::server(format!(
+            "CheckID {id:?} does not have associated TTL"
+        )));
     }
     // The clock is set back before the write: an expiry that is under way finds a newer report.
     shared.runners.report(&key, output);
     let output = output.to_owned();
-    shared.store.write(move |state| Ok(check::report(state, &key, status, &output))).await?;
+    shared
+        .store
+        .write(move |state| Ok(check::report(state, &key, status, &output)))
+        .await?;
     Ok(reply::empty())
 }

@@ -32,7 +32,14 @@ pub(super) struct Found {
 
 impl Found {
     pub(super) fn json(index: u64, topics: Vec<Topic>, body: Bytes) -> Self {
-        Self { index, topics, status: StatusCode::OK, body, content_type: "application/json", suppress: false }
+        Self {
+            index,
+            topics,
+            status: StatusCode::OK,
+            body,
+            content_type: "application/json",
+            suppress: false,
+        }
     }
 
     /// Absent, which is an answer that can be waited on.
@@ -121,7 +128,12 @@ async fn until_newer(
 
 /// Counts a parked read against its client's bound.
 pub(super) fn park(shared: &Shared, call: &Call) -> Result<super::client_count::Held, Refusal> {
-    let full = || Refusal::new(StatusCode::TOO_MANY_REQUESTS, "too many blocking queries from this address");
+    let full = || {
+        Refusal::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "too many blocking queries from this address",
+        )
+    };
     shared.watches.take(call.client).ok_or_else(full)
 }
 
@@ -129,8 +141,14 @@ pub(super) fn index_headers(headers: &mut HeaderMap, index: u64, options: &ReadO
     headers.insert("x-consul-index", HeaderValue::from(index.max(1)));
     headers.insert("x-consul-knownleader", HeaderValue::from_static("true"));
     headers.insert("x-consul-lastcontact", HeaderValue::from_static("0"));
-    headers.insert("x-consul-effective-consistency", HeaderValue::from_static(options.consistency));
-    headers.insert("x-consul-query-backend", HeaderValue::from_static("blocking-query"));
+    headers.insert(
+        "x-consul-effective-consistency",
+        HeaderValue::from_static(options.consistency),
+    );
+    headers.insert(
+        "x-consul-query-backend",
+        HeaderValue::from_static("blocking-query"),
+    );
     if options.cached {
         headers.insert("x-cache", HeaderValue::from_static("MISS"));
     }

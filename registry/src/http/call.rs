@@ -28,7 +28,11 @@ pub(super) struct Query(Vec<(String, String)>);
 
 impl Query {
     pub(super) fn parse(text: &str) -> Self {
-        let decode = |part: &str| percent_decode_str(&part.replace('+', " ")).decode_utf8_lossy().into_owned();
+        let decode = |part: &str| {
+            percent_decode_str(&part.replace('+', " "))
+                .decode_utf8_lossy()
+                .into_owned()
+        };
         let pairs = text.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             (decode(name), decode(value))
@@ -41,11 +45,17 @@ impl Query {
     }
 
     pub(super) fn value(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+        self.0
+            .iter()
+            .find(|(key, _)| key == name)
+            .map(|(_, value)| value.as_str())
     }
 
     pub(super) fn values<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
-        self.0.iter().filter(move |(key, _)| key == name).map(|(_, value)| value.as_str())
+        self.0
+            .iter()
+            .filter(move |(key, _)| key == name)
+            .map(|(_, value)| value.as_str())
     }
 
     /// A number that must be one.
@@ -53,7 +63,9 @@ impl Query {
         let Some(text) = self.value(name).filter(|text| !text.is_empty()) else {
             return Ok(None);
         };
-        text.parse().map(Some).map_err(|_| Refusal::bad(format!("Invalid value for ?{name}: {text:?}")))
+        text.parse()
+            .map(Some)
+            .map_err(|_| Refusal::bad(format!("Invalid value for ?{name}: {text:?}")))
     }
 }
 
@@ -81,27 +93,49 @@ impl FromRequest<Arc<Shared>> for Call {
     async fn from_request(request: Request, shared: &Arc<Shared>) -> Result<Self, Refusal> {
         let (parts, body) = request.into_parts();
         let limits = &shared.config.limits;
-        let limit = if parts.uri.path().starts_with("/v1/kv/") { limits.kv_value } else { limits.body };
+        let limit = if parts.uri.path().starts_with("/v1/kv/") {
+            limits.kv_value
+        } else {
+            limits.body
+        };
         let body = if parts.method == Method::GET || parts.method == Method::HEAD {
             Bytes::new()
         } else {
             let collected = Limited::new(body, limit).collect().await;
-            collected.map_err(|error| refused_body(&*error, &parts.headers, limit))?.to_bytes()
+            collected
+                .map_err(|error| refused_body(&*error, &parts.headers, limit))?
+                .to_bytes()
         };
-        let accept = parts.headers.get(http::header::ACCEPT).and_then(|value| value.to_str().ok());
+        let accept = parts
+            .headers
+            .get(http::header::ACCEPT)
+            .and_then(|value| value.to_str().ok());
         Ok(Self {
             query: Query::parse(parts.uri.query().unwrap_or_default()),
-            access: parts.extensions.get::<Access>().cloned().ok_or_else(Refusal::denied)?,
-            client: parts.extensions.get::<Peer>().map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |peer| peer.0),
+            access: parts
+                .extensions
+                .get::<Access>()
+                .cloned()
+                .ok_or_else(Refusal::denied)?,
+            client: parts
+                .extensions
+                .get::<Peer>()
+                .map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |peer| peer.0),
             wants_text: accept.is_some_and(|accept| accept.starts_with("text/plain")),
             body,
         })
     }
 }
 
-fn refused_body(error: &(dyn std::error::Error + 'static), headers: &http::HeaderMap, limit: usize) -> Refusal {
+fn refused_body(
+    error: &(dyn std::error::Error + 'static),
+    headers: &http::HeaderMap,
+    limit: usize,
+) -> Refusal {
     if error.is::<http_body_util::LengthLimitError>() {
-        let sent = headers.get(http::header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
+        let sent = headers
+            .get(http::header::CONTENT_LENGTH)
+            .and_then(|value| value.to_str().ok());
         let sent = sent.map_or_else(|| format!("more than {limit}"), str::to_owned);
         let text = format!("Request body({sent} bytes) too large, max size: {limit} bytes.");
         return Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, text);
@@ -113,7 +147,8 @@ impl Call {
     /// The body of an agent endpoint; unknown fields are refused.
     pub(super) fn decode<T: Shaped + DeserializeOwned>(&self) -> Result<T, Refusal> {
         let failed = |message: String| Refusal::bad(format!("Request decode failed: {message}"));
-        let value = serde_json::from_slice(&self.body).map_err(|error| failed(error.to_string()))?;
+        let value =
+            serde_json::from_slice(&self.body).map_err(|error| failed(error.to_string()))?;
         decode::exact(&value).map_err(failed)
     }
 
@@ -126,25 +161,43 @@ impl Call {
         let wait = match query.value("wait").filter(|text| !text.is_empty()) {
             None => None,
             Some(text) => {
-                let nanos = duration::parse(text).ok_or_else(|| Refusal::bad("Invalid wait time"))?;
-                u64::try_from(nanos).ok().filter(|nanos| *nanos > 0).map(Duration::from_nanos)
+                let nanos =
+                    duration::parse(text).ok_or_else(|| Refusal::bad("Invalid wait time"))?;
+                u64::try_from(nanos)
+                    .ok()
+                    .filter(|nanos| *nanos > 0)
+                    .map(Duration::from_nanos)
             }
         };
-        let (stale, consistent, cached) = (query.has("stale"), query.has("consistent"), query.has("cached"));
+        let (stale, consistent, cached) = (
+            query.has("stale"),
+            query.has("consistent"),
+            query.has("cached"),
+        );
         if stale && consistent {
-            return Err(Refusal::bad("Cannot specify ?stale with ?consistent, conflicting semantics."));
+            return Err(Refusal::bad(
+                "Cannot specify ?stale with ?consistent, conflicting semantics.",
+            ));
         }
         if cached && consistent {
-            return Err(Refusal::bad("Cannot specify ?cached with ?consistent, conflicting semantics."));
+            return Err(Refusal::bad(
+                "Cannot specify ?cached with ?consistent, conflicting semantics.",
+            ));
         }
         if let Some(text) = query.value("max_stale").filter(|text| !text.is_empty()) {
-            duration::parse(text).ok_or_else(|| Refusal::bad(format!("Invalid max_stale value {text:?}")))?;
+            duration::parse(text)
+                .ok_or_else(|| Refusal::bad(format!("Invalid max_stale value {text:?}")))?;
         }
         let consistency = match (stale, consistent) {
             (true, _) => "stale",
             (_, true) => "consistent",
             _ => "leader",
         };
-        Ok(ReadOptions { index, wait, consistency, cached })
+        Ok(ReadOptions {
+            index,
+            wait,
+            consistency,
+            cached,
+        })
     }
 }

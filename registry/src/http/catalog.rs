@@ -17,7 +17,10 @@ use crate::state::{Instance, State};
 use crate::watch::Topic;
 
 /// Every service name with the union of its tags.
-pub(super) async fn services(Shares(shared): Shares<Arc<Shared>>, call: Call) -> Result<Response, Refusal> {
+pub(super) async fn services(
+    Shares(shared): Shares<Arc<Shared>>,
+    call: Call,
+) -> Result<Response, Refusal> {
     blocking::answer(&shared, &call, |state| {
         let mut services = BTreeMap::<&str, BTreeSet<&str>>::new();
         for instance in state.instances.values() {
@@ -25,19 +28,37 @@ pub(super) async fn services(Shares(shared): Shares<Arc<Shared>>, call: Call) ->
             tags.extend(instance.service.tags.iter().map(String::as_str));
         }
         let body = reply::encode(&call, &services)?;
-        Ok(Found::json(state.tables.services, vec![Topic::Services], body))
+        Ok(Found::json(
+            state.tables.services,
+            vec![Topic::Services],
+            body,
+        ))
     })
     .await
 }
 
-pub(super) async fn service(Shares(shared): Shares<Arc<Shared>>, Path(name): Path<String>, call: Call) -> Result<Response, Refusal> {
+pub(super) async fn service(
+    Shares(shared): Shares<Arc<Shared>>,
+    Path(name): Path<String>,
+    call: Call,
+) -> Result<Response, Refusal> {
     let topic = Topic::Service(name.clone());
-    instances(&shared, &call, topic, |instance| instance.service.service == name).await
+    instances(&shared, &call, topic, |instance| {
+        instance.service.service == name
+    })
+    .await
 }
 
-pub(super) async fn connect(Shares(shared): Shares<Arc<Shared>>, Path(name): Path<String>, call: Call) -> Result<Response, Refusal> {
+pub(super) async fn connect(
+    Shares(shared): Shares<Arc<Shared>>,
+    Path(name): Path<String>,
+    call: Call,
+) -> Result<Response, Refusal> {
     let topic = Topic::Connect(name.clone());
-    instances(&shared, &call, topic, |instance| instance.connect_destination() == Some(&name)).await
+    instances(&shared, &call, topic, |instance| {
+        instance.connect_destination() == Some(&name)
+    })
+    .await
 }
 
 async fn instances(
@@ -47,17 +68,26 @@ async fn instances(
     wanted: impl Fn(&Instance) -> bool,
 ) -> Result<Response, Refusal> {
     let filter = filter::<CatalogService>(shared, call)?;
-    let tags = call.query.values("tag").map(str::to_owned).collect::<Vec<_>>();
+    let tags = call
+        .query
+        .values("tag")
+        .map(str::to_owned)
+        .collect::<Vec<_>>();
     let node_meta = node_meta(call);
     blocking::answer(shared, call, |state| {
         let all = state.instances.values().filter(|instance| wanted(instance));
         let all = all.collect::<Vec<_>>();
         let index = state.index_of_names(names(all.iter().copied()).into_iter());
-        let rows = all.into_iter().filter_map(|instance| row(state, instance)).filter(|row| {
-            tags.iter().all(|tag| row.service_tags.contains(tag))
-                && node_meta.iter().all(|(key, value)| row.node_meta.get(key) == Some(value))
-                && keeps(filter.as_ref(), row)
-        });
+        let rows = all
+            .into_iter()
+            .filter_map(|instance| row(state, instance))
+            .filter(|row| {
+                tags.iter().all(|tag| row.service_tags.contains(tag))
+                    && node_meta
+                        .iter()
+                        .all(|(key, value)| row.node_meta.get(key) == Some(value))
+                    && keeps(filter.as_ref(), row)
+            });
         let body = encode_list(shared, call, &rows.collect::<Vec<_>>())?;
         Ok(Found::json(index, vec![topic.clone()], body))
     })
@@ -93,16 +123,26 @@ fn row(state: &State, instance: &Instance) -> Option<CatalogService> {
     })
 }
 
-pub(super) async fn nodes(Shares(shared): Shares<Arc<Shared>>, call: Call) -> Result<Response, Refusal> {
+pub(super) async fn nodes(
+    Shares(shared): Shares<Arc<Shared>>,
+    call: Call,
+) -> Result<Response, Refusal> {
     let filter = filter::<Node>(&shared, &call)?;
     blocking::answer(&shared, &call, |state| {
-        let nodes = state.nodes.values().filter(|node| keeps(filter.as_ref(), &***node)).map(AsRef::as_ref);
+        let nodes = state
+            .nodes
+            .values()
+            .filter(|node| keeps(filter.as_ref(), &***node))
+            .map(AsRef::as_ref);
         let body = encode_list::<&Node>(&shared, &call, &nodes.collect::<Vec<_>>())?;
         Ok(Found::json(state.tables.nodes, vec![Topic::Nodes], body))
     })
     .await
 }
 
-pub(super) async fn datacenters(Shares(shared): Shares<Arc<Shared>>, call: Call) -> Result<Response, Refusal> {
+pub(super) async fn datacenters(
+    Shares(shared): Shares<Arc<Shared>>,
+    call: Call,
+) -> Result<Response, Refusal> {
     reply::json(&call, &[&shared.config.datacenter])
 }

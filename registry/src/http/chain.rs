@@ -18,12 +18,24 @@ pub(super) async fn unnamed() -> Refusal {
     Refusal::bad("Missing chain name")
 }
 
-pub(super) async fn read(shared: Shares<Arc<Shared>>, name: Path<String>, call: Call) -> Result<Response, Refusal> {
+pub(super) async fn read(
+    shared: Shares<Arc<Shared>>,
+    name: Path<String>,
+    call: Call,
+) -> Result<Response, Refusal> {
     compiled(shared, name, call, ChainOverrides::default()).await
 }
 
-pub(super) async fn read_with_overrides(shared: Shares<Arc<Shared>>, name: Path<String>, call: Call) -> Result<Response, Refusal> {
-    let overrides = if call.body.is_empty() { ChainOverrides::default() } else { call.decode::<ChainOverrides>()? };
+pub(super) async fn read_with_overrides(
+    shared: Shares<Arc<Shared>>,
+    name: Path<String>,
+    call: Call,
+) -> Result<Response, Refusal> {
+    let overrides = if call.body.is_empty() {
+        ChainOverrides::default()
+    } else {
+        call.decode::<ChainOverrides>()?
+    };
     if !["", "none", "local", "remote"].contains(&overrides.override_mesh_gateway.mode.as_str()) {
         return Err(Refusal::bad("Invalid OverrideMeshGateway.Mode parameter"));
     }
@@ -36,14 +48,32 @@ async fn compiled(
     call: Call,
     overrides: ChainOverrides,
 ) -> Result<Response, Refusal> {
-    let asked = call.query.value("compile-dc").filter(|datacenter| !datacenter.is_empty());
+    let asked = call
+        .query
+        .value("compile-dc")
+        .filter(|datacenter| !datacenter.is_empty());
     let datacenter = asked.unwrap_or(&shared.config.datacenter);
-    let request = Request { service: &name, datacenter, trust_domain: shared.authority.trust_domain(), overrides: &overrides };
+    let request = Request {
+        service: &name,
+        datacenter,
+        trust_domain: shared.authority.trust_domain(),
+        overrides: &overrides,
+    };
     blocking::answer(&shared, &call, |state| {
-        let compiled = config_entry::chain_of(state, request).map_err(|failed| Refusal::server(failed.error.to_string()))?;
-        let mut topics = compiled.consulted.into_iter().map(|(kind, name)| Topic::Config(kind, name)).collect::<Vec<_>>();
+        let compiled = config_entry::chain_of(state, request)
+            .map_err(|failed| Refusal::server(failed.error.to_string()))?;
+        let mut topics = compiled
+            .consulted
+            .into_iter()
+            .map(|(kind, name)| Topic::Config(kind, name))
+            .collect::<Vec<_>>();
         topics.push(Topic::Roots);
-        let body = reply::encode(&call, &ChainAnswer { chain: compiled.chain })?;
+        let body = reply::encode(
+            &call,
+            &ChainAnswer {
+                chain: compiled.chain,
+            },
+        )?;
         Ok(Found::json(state.tables.config.max(state.tables.roots), topics, body).suppressing())
     })
     .await

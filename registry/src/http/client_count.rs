@@ -22,19 +22,30 @@ pub(crate) struct Held {
 
 impl ClientCount {
     pub(crate) fn new(per_client: usize, loopback: usize) -> Self {
-        Self { held: Arc::default(), per_client, loopback }
+        Self {
+            held: Arc::default(),
+            per_client,
+            loopback,
+        }
     }
 
     /// Takes one more, or `None` at the bound.
     pub(crate) fn take(&self, client: IpAddr) -> Option<Held> {
-        let bound = if client.is_loopback() { self.loopback } else { self.per_client };
+        let bound = if client.is_loopback() {
+            self.loopback
+        } else {
+            self.per_client
+        };
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         let count = held.entry(client).or_default();
         if *count >= bound {
             return None;
         }
         *count += 1;
-        Some(Held { held: Arc::clone(&self.held), client })
+        Some(Held {
+            held: Arc::clone(&self.held),
+            client,
+        })
     }
 }
 

@@ -20,21 +20,32 @@ fn kind(text: &str) -> Result<Kind, Refusal> {
     Kind::parse(text).ok_or_else(|| Refusal::server(format!("invalid config entry kind: {text}")))
 }
 
-pub(super) async fn put(Shares(shared): Shares<Arc<Shared>>, call: Call) -> Result<Response, Refusal> {
+pub(super) async fn put(
+    Shares(shared): Shares<Arc<Shared>>,
+    call: Call,
+) -> Result<Response, Refusal> {
     call.access.manage()?;
     let failed = |message: String| Refusal::bad(format!("Request decoding failed: {message}"));
-    let body = serde_json::from_slice::<Value>(&call.body).map_err(|error| failed(error.to_string()))?;
+    let body =
+        serde_json::from_slice::<Value>(&call.body).map_err(|error| failed(error.to_string()))?;
     let entry = decode::config_entry(&body).map_err(failed)?;
     if let ConfigEntry::ServiceIntentions(entry) = &entry {
         let legacy = entry.sources.iter().position(|source| {
-            !source.legacy_id.is_empty() || source.legacy_create_time.is_some() || !source.legacy_meta.is_empty()
+            !source.legacy_id.is_empty()
+                || source.legacy_create_time.is_some()
+                || !source.legacy_meta.is_empty()
         });
         if let Some(position) = legacy {
-            return Err(Refusal::server(format!("Sources[{position}].LegacyID must be omitted")));
+            return Err(Refusal::server(format!(
+                "Sources[{position}].LegacyID must be omitted"
+            )));
         }
     }
     let cas = call.query.number("cas")?;
-    let committed = shared.store.write(move |state| config_entry::put(state, entry, cas, Via::ConfigEntry)).await?;
+    let committed = shared
+        .store
+        .write(move |state| config_entry::put(state, entry, cas, Via::ConfigEntry))
+        .await?;
     reply::json(&call, &committed.answer)
 }
 
@@ -56,17 +67,31 @@ pub(super) async fn one(
     .await
 }
 
-pub(super) async fn list(Shares(shared): Shares<Arc<Shared>>, Path(kind_text): Path<String>, call: Call) -> Result<Response, Refusal> {
+pub(super) async fn list(
+    Shares(shared): Shares<Arc<Shared>>,
+    Path(kind_text): Path<String>,
+    call: Call,
+) -> Result<Response, Refusal> {
     let kind = kind(&kind_text)?;
-    let filtered = call.query.value("filter").is_some_and(|text| !text.is_empty());
+    let filtered = call
+        .query
+        .value("filter")
+        .is_some_and(|text| !text.is_empty());
     if filtered && kind != Kind::ServiceDefaults {
-        return Err(Refusal::server(format!("filtering not supported for config entry kind={kind}")));
+        return Err(Refusal::server(format!(
+            "filtering not supported for config entry kind={kind}"
+        )));
     }
     let filter = filter::<ServiceDefaults>(&shared, &call)?;
     blocking::answer(&shared, &call, |state| {
         let from = (kind, String::new());
-        let all = state.config.range(from..).take_while(|((found, _), _)| *found == kind);
-        let entries = all.map(|(_, entry)| &**entry).filter(|entry| keeps(filter.as_ref(), entry));
+        let all = state
+            .config
+            .range(from..)
+            .take_while(|((found, _), _)| *found == kind);
+        let entries = all
+            .map(|(_, entry)| &**entry)
+            .filter(|entry| keeps(filter.as_ref(), entry));
         let body = encode_list(&shared, &call, &entries.collect::<Vec<_>>())?;
         Ok(Found::json(state.tables.config, vec![Topic::ConfigKind(kind)], body).suppressing())
     })
@@ -81,7 +106,10 @@ pub(super) async fn delete(
     call.access.manage()?;
     let kind = kind(&kind_text)?;
     let cas = call.query.number("cas")?;
-    let committed = shared.store.write(move |state| config_entry::delete(state, kind, &name, cas)).await?;
+    let committed = shared
+        .store
+        .write(move |state| config_entry::delete(state, kind, &name, cas))
+        .await?;
     if cas.is_some() {
         return reply::json(&call, &committed.answer);
     }

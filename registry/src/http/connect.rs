@@ -14,18 +14,33 @@ use super::{Shared, blocking, reply};
 use crate::error::Refusal;
 use crate::watch::Topic;
 
-pub(super) async fn agent_roots(shared: Shares<Arc<Shared>>, call: Call) -> Result<Response, Refusal> {
+pub(super) async fn agent_roots(
+    shared: Shares<Arc<Shared>>,
+    call: Call,
+) -> Result<Response, Refusal> {
     let mut response = roots(shared, call).await?;
-    response.headers_mut().insert("x-cache", HeaderValue::from_static("MISS"));
+    response
+        .headers_mut()
+        .insert("x-cache", HeaderValue::from_static("MISS"));
     Ok(response)
 }
 
-pub(super) async fn roots(Shares(shared): Shares<Arc<Shared>>, call: Call) -> Result<Response, Refusal> {
-    let pem = call.query.value("pem").is_some_and(|value| value == "true" || value == "1" || value.is_empty());
+pub(super) async fn roots(
+    Shares(shared): Shares<Arc<Shared>>,
+    call: Call,
+) -> Result<Response, Refusal> {
+    let pem = call
+        .query
+        .value("pem")
+        .is_some_and(|value| value == "true" || value == "1" || value.is_empty());
     blocking::answer(&shared, &call, |state| {
         let (index, topics) = (state.tables.roots, vec![Topic::Roots]);
         if !pem {
-            return Ok(Found::json(index, topics, reply::encode(&call, &*state.roots)?));
+            return Ok(Found::json(
+                index,
+                topics,
+                reply::encode(&call, &*state.roots)?,
+            ));
         }
         let chain = state.roots.roots.iter().flat_map(|root| {
             std::iter::once(&root.root_cert).chain(root.intermediate_certs.iter().flatten())
@@ -39,7 +54,11 @@ pub(super) async fn roots(Shares(shared): Shares<Arc<Shared>>, call: Call) -> Re
 }
 
 /// A leaf waits for its own renewal: its half-life, or another root.
-pub(super) async fn leaf(Shares(shared): Shares<Arc<Shared>>, Path(service): Path<String>, call: Call) -> Result<Response, Refusal> {
+pub(super) async fn leaf(
+    Shares(shared): Shares<Arc<Shared>>,
+    Path(service): Path<String>,
+    call: Call,
+) -> Result<Response, Refusal> {
     call.access.leaf(&service)?;
     if service.trim().is_empty() || service.len() > shared.config.limits.name {
         return Err(Refusal::bad("Invalid service name"));

@@ -13,7 +13,11 @@ use super::call::Query;
 use crate::error::Refusal;
 use crate::token::Access;
 
-pub(super) async fn frame(State(shared): State<Arc<Shared>>, mut request: Request, next: Next) -> Response {
+pub(super) async fn frame(
+    State(shared): State<Arc<Shared>>,
+    mut request: Request,
+    next: Next,
+) -> Response {
     let method = request.method().clone();
     let mut response = match admit(&shared, &request) {
         Err(refusal) => refusal.into_response(),
@@ -26,18 +30,30 @@ pub(super) async fn frame(State(shared): State<Arc<Shared>>, mut request: Reques
         response = wrong_method(&method, response.headers());
     }
     let policy = HeaderValue::from_static(shared.config.default_policy.as_str());
-    response.headers_mut().insert("x-consul-default-acl-policy", policy);
-    response.headers_mut().insert(VARY, HeaderValue::from_static("Accept-Encoding"));
+    response
+        .headers_mut()
+        .insert("x-consul-default-acl-policy", policy);
+    response
+        .headers_mut()
+        .insert(VARY, HeaderValue::from_static("Accept-Encoding"));
     response
 }
 
 fn admit(shared: &Shared, request: &Request) -> Result<Access, Refusal> {
     let query = Query::parse(request.uri().query().unwrap_or_default());
     refuse_enterprise(request.headers(), &query)?;
-    if request.uri().path().bytes().any(|byte| byte.is_ascii_control()) {
+    if request
+        .uri()
+        .path()
+        .bytes()
+        .any(|byte| byte.is_ascii_control())
+    {
         return Err(Refusal::bad("Invalid path: non-printable characters"));
     }
-    let elsewhere = query.value("datacenter").or(query.value("dc")).filter(|dc| !dc.is_empty());
+    let elsewhere = query
+        .value("datacenter")
+        .or(query.value("dc"))
+        .filter(|dc| !dc.is_empty());
     if elsewhere.is_some_and(|datacenter| datacenter != shared.config.datacenter) {
         return Err(Refusal::server("No path to datacenter"));
     }
@@ -61,19 +77,25 @@ fn token(headers: &HeaderMap, query: &Query) -> Option<String> {
         return Some(token.to_owned());
     }
     let (scheme, token) = header(AUTHORIZATION.as_str())?.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim().to_owned())
+    scheme
+        .eq_ignore_ascii_case("bearer")
+        .then(|| token.trim().to_owned())
 }
 
 fn refuse_enterprise(headers: &HeaderMap, query: &Query) -> Result<(), Refusal> {
-    for (name, header, feature) in
-        [("ns", "X-Consul-Namespace", "Namespaces"), ("partition", "X-Consul-Partition", "Partitions")]
-    {
+    for (name, header, feature) in [
+        ("ns", "X-Consul-Namespace", "Namespaces"),
+        ("partition", "X-Consul-Partition", "Partitions"),
+    ] {
         if query.value(name).is_some_and(|value| !value.is_empty()) {
-            let text = format!("Invalid query parameter: {name:?} - {feature} are a Consul Enterprise feature");
+            let text = format!(
+                "Invalid query parameter: {name:?} - {feature} are a Consul Enterprise feature"
+            );
             return Err(Refusal::bad(text));
         }
         if headers.get(header).is_some_and(|value| !value.is_empty()) {
-            let text = format!("Invalid header: {header:?} - {feature} are a Consul Enterprise feature");
+            let text =
+                format!("Invalid header: {header:?} - {feature} are a Consul Enterprise feature");
             return Err(Refusal::bad(text));
         }
     }
@@ -82,13 +104,26 @@ fn refuse_enterprise(headers: &HeaderMap, query: &Query) -> Result<(), Refusal> 
 
 /// `OPTIONS` is answered with the route's methods, anything else wrong is refused with them.
 fn wrong_method(method: &Method, headers: &HeaderMap) -> Response {
-    let served = headers.get(ALLOW).and_then(|allow| allow.to_str().ok()).unwrap_or_default();
-    let served = served.split(',').map(str::trim).filter(|served| !served.is_empty() && *served != "HEAD");
-    let allow = std::iter::once("OPTIONS").chain(served).collect::<Vec<_>>().join(",");
+    let served = headers
+        .get(ALLOW)
+        .and_then(|allow| allow.to_str().ok())
+        .unwrap_or_default();
+    let served = served
+        .split(',')
+        .map(str::trim)
+        .filter(|served| !served.is_empty() && *served != "HEAD");
+    let allow = std::iter::once("OPTIONS")
+        .chain(served)
+        .collect::<Vec<_>>()
+        .join(",");
     let mut response = if method == Method::OPTIONS {
         StatusCode::OK.into_response()
     } else {
-        Refusal::new(StatusCode::METHOD_NOT_ALLOWED, format!("method {method} not allowed")).into_response()
+        Refusal::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            format!("method {method} not allowed"),
+        )
+        .into_response()
     };
     if let Ok(allow) = HeaderValue::from_str(&allow) {
         response.headers_mut().insert(ALLOW, allow);

@@ -20,14 +20,38 @@ pub(super) async fn unnamed() -> Refusal {
     Refusal::bad("Missing service name")
 }
 
-pub(super) async fn service(Shares(shared): Shares<Arc<Shared>>, Path(name): Path<String>, call: Call) -> Result<Response, Refusal> {
+pub(super) async fn service(
+    Shares(shared): Shares<Arc<Shared>>,
+    Path(name): Path<String>,
+    call: Call,
+) -> Result<Response, Refusal> {
     let topics = vec![Topic::Service(name.clone())];
-    entries(&shared, &call, topics, true, |instance| instance.service.service == name, &name).await
+    entries(
+        &shared,
+        &call,
+        topics,
+        true,
+        |instance| instance.service.service == name,
+        &name,
+    )
+    .await
 }
 
-pub(super) async fn connect(Shares(shared): Shares<Arc<Shared>>, Path(name): Path<String>, call: Call) -> Result<Response, Refusal> {
+pub(super) async fn connect(
+    Shares(shared): Shares<Arc<Shared>>,
+    Path(name): Path<String>,
+    call: Call,
+) -> Result<Response, Refusal> {
     let topics = vec![Topic::Connect(name.clone())];
-    entries(&shared, &call, topics, false, |instance| instance.connect_destination() == Some(&name), &name).await
+    entries(
+        &shared,
+        &call,
+        topics,
+        false,
+        |instance| instance.connect_destination() == Some(&name),
+        &name,
+    )
+    .await
 }
 
 async fn entries(
@@ -43,20 +67,34 @@ async fn entries(
     }
     let passing = passing(call)?;
     let filter = filter::<ServiceEntry>(shared, call)?;
-    let tags = if by_tag { call.query.values("tag").map(str::to_owned).collect() } else { Vec::new() };
+    let tags = if by_tag {
+        call.query.values("tag").map(str::to_owned).collect()
+    } else {
+        Vec::new()
+    };
     let node_meta = node_meta(call);
     blocking::answer(shared, call, |state| {
         let instances = state.instances.values().filter(|instance| wanted(instance));
         let instances = instances.collect::<Vec<_>>();
-        let index = state.index_of_names(instances.iter().map(|instance| instance.service.service.as_str()));
+        let index = state.index_of_names(
+            instances
+                .iter()
+                .map(|instance| instance.service.service.as_str()),
+        );
         let mut found = Vec::new();
         for instance in instances {
             let Some(entry) = entry_of(state, instance) else {
                 continue;
             };
             let tagged = tags.iter().all(|tag| entry.service.tags.contains(tag));
-            let placed = node_meta.iter().all(|(key, value)| entry.node.meta.get(key) == Some(value));
-            let healthy = !passing || entry.checks.iter().all(|check| check.status == Status::Passing);
+            let placed = node_meta
+                .iter()
+                .all(|(key, value)| entry.node.meta.get(key) == Some(value));
+            let healthy = !passing
+                || entry
+                    .checks
+                    .iter()
+                    .all(|check| check.status == Status::Passing);
             if tagged && placed && healthy && keeps(filter.as_ref(), &entry) {
                 found.push(entry);
             }
@@ -77,17 +115,29 @@ fn passing(call: &Call) -> Result<bool, Refusal> {
 }
 
 pub(super) fn node_meta(call: &Call) -> Vec<(String, String)> {
-    let pairs = call.query.values("node-meta").filter_map(|pair| pair.split_once(':'));
-    pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
+    let pairs = call
+        .query
+        .values("node-meta")
+        .filter_map(|pair| pair.split_once(':'));
+    pairs
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .collect()
 }
 
 /// `?filter=`, checked against what is filtered.
-pub(super) fn filter<T: outrigger_consul::shape::Shaped>(shared: &Shared, call: &Call) -> Result<Option<Filter>, Refusal> {
+pub(super) fn filter<T: outrigger_consul::shape::Shaped>(
+    shared: &Shared,
+    call: &Call,
+) -> Result<Option<Filter>, Refusal> {
     match call.query.value("filter").filter(|text| !text.is_empty()) {
         None => Ok(None),
         Some(text) => {
             let filter = Filter::over::<T>(text, &shared.config.limits);
-            filter.map(Some).map_err(|error| Refusal::server(format!("Failed to create boolean expression evaluator: {error}")))
+            filter.map(Some).map_err(|error| {
+                Refusal::server(format!(
+                    "Failed to create boolean expression evaluator: {error}"
+                ))
+            })
         }
     }
 }
@@ -96,10 +146,16 @@ pub(super) fn keeps<T: serde::Serialize>(filter: Option<&Filter>, item: &T) -> b
     filter.is_none_or(|filter| serde_json::to_value(item).is_ok_and(|json| filter.matches(&json)))
 }
 
-pub(super) fn encode_list<T: serde::Serialize>(shared: &Shared, call: &Call, list: &[T]) -> Result<bytes::Bytes, Refusal> {
+pub(super) fn encode_list<T: serde::Serialize>(
+    shared: &Shared,
+    call: &Call,
+    list: &[T],
+) -> Result<bytes::Bytes, Refusal> {
     let most = shared.config.limits.list_items;
     if list.len() > most {
-        return Err(Refusal::server(format!("the answer has more than {most} items; narrow it with a filter")));
+        return Err(Refusal::server(format!(
+            "the answer has more than {most} items; narrow it with a filter"
+        )));
     }
     reply::encode(call, &list)
 }
@@ -116,22 +172,55 @@ fn entry_of(state: &State, instance: &Instance) -> Option<ServiceEntry> {
 }
 
 /// Every check of a service name.
-pub(super) async fn checks(Shares(shared): Shares<Arc<Shared>>, Path(name): Path<String>, call: Call) -> Result<Response, Refusal> {
+pub(super) async fn checks(
+    Shares(shared): Shares<Arc<Shared>>,
+    Path(name): Path<String>,
+    call: Call,
+) -> Result<Response, Refusal> {
     let topics = vec![Topic::Service(name.clone())];
-    list(&shared, &call, topics, |state| state.index_of_names(std::iter::once(name.as_str())), |check| check.service_name == name).await
+    list(
+        &shared,
+        &call,
+        topics,
+        |state| state.index_of_names(std::iter::once(name.as_str())),
+        |check| check.service_name == name,
+    )
+    .await
 }
 
 /// Every check of a node and of the services on it.
-pub(super) async fn node(Shares(shared): Shares<Arc<Shared>>, Path(node): Path<String>, call: Call) -> Result<Response, Refusal> {
-    list(&shared, &call, vec![Topic::Checks], |state| state.index, |check| check.node == node).await
+pub(super) async fn node(
+    Shares(shared): Shares<Arc<Shared>>,
+    Path(node): Path<String>,
+    call: Call,
+) -> Result<Response, Refusal> {
+    list(
+        &shared,
+        &call,
+        vec![Topic::Checks],
+        |state| state.index,
+        |check| check.node == node,
+    )
+    .await
 }
 
-pub(super) async fn state(Shares(shared): Shares<Arc<Shared>>, Path(status): Path<String>, call: Call) -> Result<Response, Refusal> {
+pub(super) async fn state(
+    Shares(shared): Shares<Arc<Shared>>,
+    Path(status): Path<String>,
+    call: Call,
+) -> Result<Response, Refusal> {
     let wanted = Status::parse(&status);
     if wanted.is_none() && status != "any" {
         return Err(Refusal::bad(format!("Invalid state: {status:?}")));
     }
-    list(&shared, &call, vec![Topic::Checks], |state| state.index, |check| wanted.is_none_or(|wanted| check.status == wanted)).await
+    list(
+        &shared,
+        &call,
+        vec![Topic::Checks],
+        |state| state.index,
+        |check| wanted.is_none_or(|wanted| check.status == wanted),
+    )
+    .await
 }
 
 async fn list(
@@ -144,7 +233,9 @@ async fn list(
     let filter = filter::<HealthCheck>(shared, call)?;
     blocking::answer(shared, call, |state| {
         let all = state.checks.values().map(|check| &check.health);
-        let found = all.filter(|check| wanted(check) && keeps(filter.as_ref(), check)).collect::<Vec<_>>();
+        let found = all
+            .filter(|check| wanted(check) && keeps(filter.as_ref(), check))
+            .collect::<Vec<_>>();
         let body = encode_list(shared, call, &found)?;
         Ok(Found::json(index(state), topics.clone(), body).suppressing())
     })
@@ -153,5 +244,7 @@ async fn list(
 
 /// The names a set of instances carries.
 pub(super) fn names<'a>(instances: impl Iterator<Item = &'a Arc<Instance>>) -> BTreeSet<&'a str> {
-    instances.map(|instance| instance.service.service.as_str()).collect()
+    instances
+        .map(|instance| instance.service.service.as_str())
+        .collect()
 }

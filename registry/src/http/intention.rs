@@ -25,7 +25,10 @@ fn topics() -> Vec<Topic> {
 
 fn required<'a>(call: &'a Call, name: &str) -> Result<&'a str, Refusal> {
     let missing = || Refusal::server(format!("required query parameter '{name}' not set"));
-    call.query.value(name).filter(|value| !value.is_empty()).ok_or_else(missing)
+    call.query
+        .value(name)
+        .filter(|value| !value.is_empty())
+        .ok_or_else(missing)
 }
 
 /// `svc`, `ns/svc` or `partition/ns/svc`; only `default` exists for the first two.
@@ -38,22 +41,36 @@ fn name(text: &str, side: &str) -> Result<String, Refusal> {
         _ => return Err(Refusal::bad("input can contain at most two '/'")),
     };
     if partition != "default" {
-        return Err(Refusal::bad(format!("Invalid {side}Partition({partition}): Partitions is a Consul Enterprise feature")));
+        return Err(Refusal::bad(format!(
+            "Invalid {side}Partition({partition}): Partitions is a Consul Enterprise feature"
+        )));
     }
     if namespace != "default" {
-        return Err(Refusal::bad(format!("Invalid {side}NS({namespace}): Namespaces is a Consul Enterprise feature")));
+        return Err(Refusal::bad(format!(
+            "Invalid {side}NS({namespace}): Namespaces is a Consul Enterprise feature"
+        )));
     }
     Ok(name.to_owned())
 }
 
-pub(super) async fn matching(Shares(shared): Shares<Arc<Shared>>, call: Call) -> Result<Response, Refusal> {
+pub(super) async fn matching(
+    Shares(shared): Shares<Arc<Shared>>,
+    call: Call,
+) -> Result<Response, Refusal> {
     let side = match required(&call, "by")? {
         "source" => Side::Source,
         "destination" => Side::Destination,
-        _ => return Err(Refusal::server("'by' parameter must be one of 'source' or 'destination'")),
+        _ => {
+            return Err(Refusal::server(
+                "'by' parameter must be one of 'source' or 'destination'",
+            ));
+        }
     };
     required(&call, "name")?;
-    let asked = call.query.values("name").map(|text| Ok((text.to_owned(), name(text, "Source")?)));
+    let asked = call
+        .query
+        .values("name")
+        .map(|text| Ok((text.to_owned(), name(text, "Source")?)));
     let asked = asked.collect::<Result<Vec<_>, Refusal>>()?;
     blocking::answer(&shared, &call, |state| {
         let by_name = asked.iter().map(|(text, name)| {
@@ -67,7 +84,10 @@ pub(super) async fn matching(Shares(shared): Shares<Arc<Shared>>, call: Call) ->
     .await
 }
 
-pub(super) async fn list(Shares(shared): Shares<Arc<Shared>>, call: Call) -> Result<Response, Refusal> {
+pub(super) async fn list(
+    Shares(shared): Shares<Arc<Shared>>,
+    call: Call,
+) -> Result<Response, Refusal> {
     let filter = filter::<Intention>(&shared, &call)?;
     blocking::answer(&shared, &call, |state| {
         let mut all = intention::all(state).flat_map(rows).collect::<Vec<_>>();
@@ -86,26 +106,40 @@ fn pair(call: &Call) -> Result<(String, String), Refusal> {
 
 fn find(state: &State, source: &str, destination: &str) -> Option<Intention> {
     let entry = intention::entry_of(state, destination)?;
-    rows(entry).into_iter().find(|row| row.source_name == source && row.source_peer.is_empty())
+    rows(entry)
+        .into_iter()
+        .find(|row| row.source_name == source && row.source_peer.is_empty())
 }
 
-pub(super) async fn exact(Shares(shared): Shares<Arc<Shared>>, call: Call) -> Result<Response, Refusal> {
+pub(super) async fn exact(
+    Shares(shared): Shares<Arc<Shared>>,
+    call: Call,
+) -> Result<Response, Refusal> {
     let (source, destination) = pair(&call)?;
     blocking::answer(&shared, &call, |state| {
         let Some(row) = find(state, &source, &destination) else {
-            return Ok(Found::absent(state.tables.config, topics(), "Intention not found".to_owned()));
+            return Ok(Found::absent(
+                state.tables.config,
+                topics(),
+                "Intention not found".to_owned(),
+            ));
         };
         Ok(Found::json(state.tables.config, topics(), reply::encode(&call, &row)?).suppressing())
     })
     .await
 }
 
-pub(super) async fn put_exact(Shares(shared): Shares<Arc<Shared>>, call: Call) -> Result<Response, Refusal> {
+pub(super) async fn put_exact(
+    Shares(shared): Shares<Arc<Shared>>,
+    call: Call,
+) -> Result<Response, Refusal> {
     call.access.manage()?;
     let (source, destination) = pair(&call)?;
     let body = call.decode::<Intention>()?;
     let decide = move |state: &State| {
-        let own = intention::entry_of(state, &destination).map(|entry| entry.meta.clone()).unwrap_or_default();
+        let own = intention::entry_of(state, &destination)
+            .map(|entry| entry.meta.clone())
+            .unwrap_or_default();
         if !body.meta.is_empty() && body.meta != own {
             return Err(Refusal::server("Meta must not be specified"));
         }
@@ -123,20 +157,34 @@ pub(super) async fn put_exact(Shares(shared): Shares<Arc<Shared>>, call: Call) -
     reply::json(&call, &true)
 }
 
-pub(super) async fn delete_exact(Shares(shared): Shares<Arc<Shared>>, call: Call) -> Result<Response, Refusal> {
+pub(super) async fn delete_exact(
+    Shares(shared): Shares<Arc<Shared>>,
+    call: Call,
+) -> Result<Response, Refusal> {
     call.access.manage()?;
     let (source, destination) = pair(&call)?;
-    shared.store.write(move |state| intention::delete(state, &source, &destination)).await?;
+    shared
+        .store
+        .write(move |state| intention::delete(state, &source, &destination))
+        .await?;
     reply::json(&call, &true)
 }
 
 /// Whether a source may call a destination at L4. Permissions count as not allowed; no match is the default policy.
-pub(super) async fn check(Shares(shared): Shares<Arc<Shared>>, call: Call) -> Result<Response, Refusal> {
+pub(super) async fn check(
+    Shares(shared): Shares<Arc<Shared>>,
+    call: Call,
+) -> Result<Response, Refusal> {
     let (source, destination) = pair(&call)?;
     let state = shared.store.state();
     let rows = matching_rows(intention::all(&state), Side::Destination, &destination);
-    let verdicts = rows.iter().map(|row| authorize(&source, "", "", row, Side::Source));
+    let verdicts = rows
+        .iter()
+        .map(|row| authorize(&source, "", "", row, Side::Source));
     let verdict = verdicts.into_iter().find(|(_, covers)| *covers);
-    let allowed = verdict.map_or(shared.config.default_policy == Policy::Allow, |(allows, _)| allows);
+    let allowed = verdict.map_or(
+        shared.config.default_policy == Policy::Allow,
+        |(allows, _)| allows,
+    );
     reply::json(&call, &BTreeMap::from([("Allowed", allowed)]))
 }

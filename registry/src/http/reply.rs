@@ -12,7 +12,12 @@ use crate::error::Refusal;
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
-        (self.status, [(CONTENT_TYPE, "text/plain; charset=utf-8")], self.message).into_response()
+        (
+            self.status,
+            [(CONTENT_TYPE, "text/plain; charset=utf-8")],
+            self.message,
+        )
+            .into_response()
     }
 }
 
@@ -27,7 +32,8 @@ pub(super) fn encode<T: Serialize>(call: &Call, value: &T) -> Result<Bytes, Refu
         return serde_json::to_vec(value).map(Bytes::from).map_err(failed);
     }
     let mut out = Vec::new();
-    let mut serializer = serde_json::Serializer::with_formatter(&mut out, PrettyFormatter::with_indent(b"    "));
+    let mut serializer =
+        serde_json::Serializer::with_formatter(&mut out, PrettyFormatter::with_indent(b"    "));
     value.serialize(&mut serializer).map_err(failed)?;
     out.push(b'\n');
     Ok(out.into())
@@ -37,7 +43,11 @@ pub(super) fn json<T: Serialize>(call: &Call, value: &T) -> Result<Response, Ref
     json_with(StatusCode::OK, call, value)
 }
 
-pub(super) fn json_with<T: Serialize>(status: StatusCode, call: &Call, value: &T) -> Result<Response, Refusal> {
+pub(super) fn json_with<T: Serialize>(
+    status: StatusCode,
+    call: &Call,
+    value: &T,
+) -> Result<Response, Refusal> {
     let body = encode(call, value)?;
     let json = HeaderValue::from_static("application/json");
     Ok((status, [(CONTENT_TYPE, json)], body).into_response())

@@ -15,12 +15,17 @@ pub(super) async fn acl() -> Refusal {
 
 /// A part of Consul's API that this registry leaves out.
 pub(super) async fn not_here(OriginalUri(uri): OriginalUri) -> Refusal {
-    Refusal::not_found(format!("Outrigger's registry does not serve {}", uri.path()))
+    Refusal::not_found(format!(
+        "Outrigger's registry does not serve {}",
+        uri.path()
+    ))
 }
 
 pub(super) async fn unknown(OriginalUri(uri): OriginalUri) -> Refusal {
     if uri.path().contains("/v1/") {
         return Refusal::not_found("Invalid URL path: not a recognized HTTP API endpoint\n");
     }
-    Refusal::not_found("Invalid URL path: if attempting to use the HTTP API, ensure the path starts with '/v1/'\n")
+    Refusal::not_found(
+        "Invalid URL path: if attempting to use the HTTP API, ensure the path starts with '/v1/'\n",
+    )
 }

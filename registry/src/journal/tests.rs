@@ -3,8 +3,14 @@ use outrigger_consul::kv::KvPair;
 use super::*;
 
 fn record(index: u64) -> Record {
-    let pair = KvPair { key: format!("k{index}"), ..KvPair::default() };
-    Record { index, changes: vec![Change::PutKey(Box::new(pair))] }
+    let pair = KvPair {
+        key: format!("k{index}"),
+        ..KvPair::default()
+    };
+    Record {
+        index,
+        changes: vec![Change::PutKey(Box::new(pair))],
+    }
 }
 
 fn open(folder: &Path) -> (Journal, State) {
@@ -50,7 +56,10 @@ fn damage_in_the_middle_is_refused() {
     let mut bytes = std::fs::read(&path).unwrap();
     bytes[20] ^= 1;
     std::fs::write(&path, &bytes).unwrap();
-    assert!(matches!(Journal::open(folder.path(), u64::MAX), Err(Error::Damaged { offset: 0, .. })));
+    assert!(matches!(
+        Journal::open(folder.path(), u64::MAX),
+        Err(Error::Damaged { offset: 0, .. })
+    ));
 }
 
 #[test]

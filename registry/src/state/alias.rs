@@ -10,7 +10,10 @@ use super::{Change, Check, State};
 const ROUNDS: usize = 4;
 
 /// Settles every alias check; returns the changes already absorbed by the caller's `apply`.
-pub(crate) fn settle(state: &mut State, mut apply: impl FnMut(&mut State, &[Change])) -> Vec<Change> {
+pub(crate) fn settle(
+    state: &mut State,
+    mut apply: impl FnMut(&mut State, &[Change]),
+) -> Vec<Change> {
     let mut all = Vec::new();
     for _ in 0..ROUNDS {
         let changes = pending(state);
@@ -50,7 +53,10 @@ fn verdict(state: &State, check: &Check) -> (Status, String) {
     };
     let service = &check.definition.alias_service;
     if !service.is_empty() && state.instance(node, service).is_none() {
-        return (Status::Critical, format!("Service {service} could not be found on node {node}"));
+        return (
+            Status::Critical,
+            format!("Service {service} could not be found on node {node}"),
+        );
     }
     let on_service = (!service.is_empty()).then(|| state.checks_of(node, service));
     let followed = state
@@ -68,7 +74,13 @@ fn verdict(state: &State, check: &Check) -> (Status, String) {
     match worst.filter(|worst| worst.health.status != Status::Passing) {
         Some(failing) => {
             let name = &failing.health.name;
-            (failing.health.status, format!("Aliased check \"{name}\" failing: {}", failing.health.output))
+            (
+                failing.health.status,
+                format!(
+                    "Aliased check \"{name}\" failing: {}",
+                    failing.health.output
+                ),
+            )
         }
         None if any => (Status::Passing, "All checks passing.".to_owned()),
         None => (Status::Passing, "No checks found.".to_owned()),

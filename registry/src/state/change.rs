@@ -55,7 +55,10 @@ impl State {
 
     fn put_node(&mut self, index: u64, node: &Node, topics: &mut BTreeSet<Topic>) {
         let mut node = node.clone();
-        node.create_index = self.nodes.get(&node.node).map_or(index, |old| old.create_index);
+        node.create_index = self
+            .nodes
+            .get(&node.node)
+            .map_or(index, |old| old.create_index);
         node.modify_index = index;
         self.touch_node(index, &node.node, topics);
         Arc::make_mut(&mut self.nodes).insert(node.node.clone(), Arc::new(node));
@@ -106,7 +109,10 @@ impl State {
     fn put_check(&mut self, index: u64, check: &Check, topics: &mut BTreeSet<Topic>) {
         let mut check = check.clone();
         let key = check.key();
-        check.health.create_index = self.checks.get(&key).map_or(index, |old| old.health.create_index);
+        check.health.create_index = self
+            .checks
+            .get(&key)
+            .map_or(index, |old| old.health.create_index);
         check.health.modify_index = index;
         self.touch_check(index, &check, topics);
         Arc::make_mut(&mut self.checks).insert(key, Arc::new(check));
@@ -124,7 +130,9 @@ impl State {
             self.touch_node(index, &check.health.node, topics);
             return;
         }
-        let instance = self.instance(&check.health.node, &check.health.service_id).cloned();
+        let instance = self
+            .instance(&check.health.node, &check.health.service_id)
+            .cloned();
         if let Some(instance) = instance {
             topics_of(&instance, topics);
             Arc::make_mut(&mut self.names).insert(instance.service.service.clone(), index);
@@ -132,7 +140,10 @@ impl State {
     }
 
     fn touch_node(&mut self, index: u64, node: &str, topics: &mut BTreeSet<Topic>) {
-        let here = self.instances.values().filter(|instance| instance.node == node);
+        let here = self
+            .instances
+            .values()
+            .filter(|instance| instance.node == node);
         let touched = here.cloned().collect::<Vec<_>>();
         let names = Arc::make_mut(&mut self.names);
         for instance in touched {
@@ -144,7 +155,9 @@ impl State {
     fn put_config(&mut self, index: u64, entry: &ConfigEntry, topics: &mut BTreeSet<Topic>) {
         let (kind, name) = (entry.kind(), entry.name().to_owned());
         let mut entry = entry.clone();
-        let created = self.entry(kind, &name).map_or(index, |old| old.create_index());
+        let created = self
+            .entry(kind, &name)
+            .map_or(index, |old| old.create_index());
         let hash = content_hash(&entry);
         entry.stamp(created, index, hash);
         config_topics(kind, &name, topics);

@@ -60,8 +60,14 @@ fn type_name(definition: &CheckDefinition) -> &'static str {
 /// Refuses what cannot be run, in Consul's words where it has some.
 pub(crate) fn validate(definition: &CheckDefinition, limits: &Limits) -> Result<(), String> {
     let unsupported = [
-        ("script", !definition.script_args.is_empty() || !definition.args.is_empty()),
-        ("docker", !definition.docker_container_id.is_empty() || !definition.shell.is_empty()),
+        (
+            "script",
+            !definition.script_args.is_empty() || !definition.args.is_empty(),
+        ),
+        (
+            "docker",
+            !definition.docker_container_id.is_empty() || !definition.shell.is_empty(),
+        ),
         ("os_service", !definition.os_service.is_empty()),
         ("udp", !definition.udp.is_empty()),
         ("h2ping", !definition.h2ping.is_empty()),
@@ -76,11 +82,18 @@ pub(crate) fn validate(definition: &CheckDefinition, limits: &Limits) -> Result<
     let probes = [&definition.http, &definition.grpc, &definition.tcp];
     let probe = probes.iter().any(|target| !target.is_empty());
     match method(definition) {
-        Method::Alias if interval => return Err("Interval cannot be set for Alias checks".to_owned()),
+        Method::Alias if interval => {
+            return Err("Interval cannot be set for Alias checks".to_owned());
+        }
         Method::Alias if ttl => return Err("TTL must be not be set for Alias checks".to_owned()),
         Method::Alias => {}
         _ if interval && ttl => return Err("Interval and TTL cannot both be specified".to_owned()),
-        _ if probe && !interval => return Err("Interval must be > 0 for Script, HTTP, H2PING, TCP, UDP or OSService checks".to_owned()),
+        _ if probe && !interval => {
+            return Err(
+                "Interval must be > 0 for Script, HTTP, H2PING, TCP, UDP or OSService checks"
+                    .to_owned(),
+            );
+        }
         _ if !probe && !ttl => return Err("TTL must be > 0 for TTL checks".to_owned()),
         _ => {}
     }
@@ -90,8 +103,17 @@ pub(crate) fn validate(definition: &CheckDefinition, limits: &Limits) -> Result<
     if definition.output_max_size < 0 {
         return Err("MaxOutputMaxSize must be positive".to_owned());
     }
-    let text = [&definition.name, &definition.notes, &definition.http, &definition.grpc, &definition.tcp, &definition.body];
-    if text.iter().any(|text| text.len() > limits.filter_bytes) || definition.check_id.len() > 2 * limits.name {
+    let text = [
+        &definition.name,
+        &definition.notes,
+        &definition.http,
+        &definition.grpc,
+        &definition.tcp,
+        &definition.body,
+    ];
+    if text.iter().any(|text| text.len() > limits.filter_bytes)
+        || definition.check_id.len() > 2 * limits.name
+    {
         return Err("a field is too long".to_owned());
     }
     Ok(())
@@ -106,9 +128,19 @@ pub(crate) fn initial_status(definition: &CheckDefinition) -> Option<Status> {
 }
 
 /// A check as first seen. The caller keeps the state of one that exists.
-pub(crate) fn fresh(node: &str, service: Option<(&str, &str, &[String])>, definition: CheckDefinition) -> Check {
+pub(crate) fn fresh(
+    node: &str,
+    service: Option<(&str, &str, &[String])>,
+    definition: CheckDefinition,
+) -> Check {
     let (service_id, service_name, tags) = service.unwrap_or(("", "", &[]));
-    let print = |duration: outrigger_consul::GoDuration| if duration.is_zero() { String::new() } else { duration.to_string() };
+    let print = |duration: outrigger_consul::GoDuration| {
+        if duration.is_zero() {
+            String::new()
+        } else {
+            duration.to_string()
+        }
+    };
     let mut health = HealthCheck {
         node: node.to_owned(),
         check_id: definition.check_id.clone(),
@@ -146,16 +178,26 @@ pub(crate) fn upsert(state: &State, mut check: Check) -> Option<Change> {
 }
 
 /// Registers a check by itself, on the node or on a service of it.
-pub(crate) fn register(state: &State, node: &str, mut definition: CheckDefinition, limits: &Limits) -> Result<Decided, Refusal> {
+pub(crate) fn register(
+    state: &State,
+    node: &str,
+    mut definition: CheckDefinition,
+    limits: &Limits,
+) -> Result<Decided, Refusal> {
     if definition.name.is_empty() {
         return Err(Refusal::bad("Missing check name"));
     }
     if initial_status(&definition).is_none() {
         return Err(Refusal::bad("Bad check status"));
     }
-    validate(&definition, limits).map_err(|message| Refusal::bad(format!("Invalid check: {message}")))?;
+    validate(&definition, limits)
+        .map_err(|message| Refusal::bad(format!("Invalid check: {message}")))?;
     if definition.check_id.is_empty() {
-        let named = if definition.id.is_empty() { &definition.name } else { &definition.id };
+        let named = if definition.id.is_empty() {
+            &definition.name
+        } else {
+            &definition.id
+        };
         definition.check_id = named.clone();
     }
     let service_id = definition.service_id.clone();
@@ -168,14 +210,20 @@ pub(crate) fn register(state: &State, node: &str, mut definition: CheckDefinitio
     };
     let service = instance.map(|instance| {
         let service = &instance.service;
-        (service.id.as_str(), service.service.as_str(), service.tags.as_slice())
+        (
+            service.id.as_str(),
+            service.service.as_str(),
+            service.tags.as_slice(),
+        )
     });
     let check = fresh(node, service, definition);
     Ok(Decided::done(upsert(state, check).into_iter().collect()))
 }
 
 pub(crate) fn unknown(id: &str) -> Refusal {
-    Refusal::not_found(format!("Unknown check ID {id:?}. Ensure that the check ID is passed, not the check name."))
+    Refusal::not_found(format!(
+        "Unknown check ID {id:?}. Ensure that the check ID is passed, not the check name."
+    ))
 }
 
 pub(crate) fn deregister(state: &State, node: &str, id: &str) -> Result<Decided, Refusal> {
@@ -185,7 +233,11 @@ pub(crate) fn deregister(state: &State, node: &str, id: &str) -> Result<Decided,
 
 /// A runner's or a TTL client's report. A new output alone changes nothing: it must not wake every watcher.
 pub(crate) fn report(state: &State, key: &Key, status: Status, output: &str) -> Decided {
-    let Some(old) = state.checks.get(key).filter(|check| check.health.status != status) else {
+    let Some(old) = state
+        .checks
+        .get(key)
+        .filter(|check| check.health.status != status)
+    else {
         return Decided::done(Vec::new());
     };
     let mut next = Check::clone(old);
@@ -203,12 +255,26 @@ fn truncated(output: &str) -> String {
 }
 
 /// Puts a service, or the whole node, into maintenance: a critical check that nobody runs.
-pub(crate) fn maintenance(state: &State, node: &str, service: Option<&str>, enable: bool, reason: &str) -> Result<Decided, Refusal> {
-    let id = service.map_or_else(|| NODE_MAINTENANCE.to_owned(), |id| format!("{SERVICE_MAINTENANCE}{id}"));
+pub(crate) fn maintenance(
+    state: &State,
+    node: &str,
+    service: Option<&str>,
+    enable: bool,
+    reason: &str,
+) -> Result<Decided, Refusal> {
+    let id = service.map_or_else(
+        || NODE_MAINTENANCE.to_owned(),
+        |id| format!("{SERVICE_MAINTENANCE}{id}"),
+    );
     let instance = match service {
         None => None,
         Some(id) => {
-            let missing = || Refusal::new(StatusCode::NOT_FOUND, format!("No service registered with ID {id:?}"));
+            let missing = || {
+                Refusal::new(
+                    StatusCode::NOT_FOUND,
+                    format!("No service registered with ID {id:?}"),
+                )
+            };
             Some(state.instance(node, id).ok_or_else(missing)?)
         }
     };
@@ -221,14 +287,29 @@ pub(crate) fn maintenance(state: &State, node: &str, service: Option<&str>, enab
         return Ok(Decided::done(Vec::new()));
     }
     let (name, default) = match service {
-        Some(_) => ("Service Maintenance Mode", "Maintenance mode is enabled for this service, but no reason was provided. This is a default message."),
-        None => ("Node Maintenance Mode", "Maintenance mode is enabled for this node, but no reason was provided. This is a default message."),
+        Some(_) => (
+            "Service Maintenance Mode",
+            "Maintenance mode is enabled for this service, but no reason was provided. This is a default message.",
+        ),
+        None => (
+            "Node Maintenance Mode",
+            "Maintenance mode is enabled for this node, but no reason was provided. This is a default message.",
+        ),
     };
     let notes = if reason.is_empty() { default } else { reason };
-    let definition = CheckDefinition { check_id: id, name: name.to_owned(), notes: notes.to_owned(), ..CheckDefinition::default() };
+    let definition = CheckDefinition {
+        check_id: id,
+        name: name.to_owned(),
+        notes: notes.to_owned(),
+        ..CheckDefinition::default()
+    };
     let service = instance.map(|instance| {
         let service = &instance.service;
-        (service.id.as_str(), service.service.as_str(), service.tags.as_slice())
+        (
+            service.id.as_str(),
+            service.service.as_str(),
+            service.tags.as_slice(),
+        )
     });
     let mut check = fresh(node, service, definition);
     check.health.r#type = "maintenance".to_owned();

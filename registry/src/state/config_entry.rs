@@ -15,7 +15,12 @@ use crate::error::Refusal;
 use crate::store::Decided;
 
 /// Writes an entry. With `cas`, only if its index is that one (0: only if there is none).
-pub(crate) fn put(state: &State, mut entry: ConfigEntry, cas: Option<u64>, via: Via) -> Result<Decided, Refusal> {
+pub(crate) fn put(
+    state: &State,
+    mut entry: ConfigEntry,
+    cas: Option<u64>,
+    via: Via,
+) -> Result<Decided, Refusal> {
     entry.stamp(0, 0, 0);
     normalize(&mut entry).map_err(Refusal::server)?;
     validate(&entry, via).map_err(Refusal::server)?;
@@ -35,7 +40,12 @@ pub(crate) fn put(state: &State, mut entry: ConfigEntry, cas: Option<u64>, via: 
 }
 
 /// Deletes an entry, if the rest still holds together without it.
-pub(crate) fn delete(state: &State, kind: Kind, name: &str, cas: Option<u64>) -> Result<Decided, Refusal> {
+pub(crate) fn delete(
+    state: &State,
+    kind: Kind,
+    name: &str,
+    cas: Option<u64>,
+) -> Result<Decided, Refusal> {
     let Some(old) = state.entry(kind, name) else {
         return Ok(Decided::done(Vec::new()));
     };
@@ -48,7 +58,10 @@ pub(crate) fn delete(state: &State, kind: Kind, name: &str, cas: Option<u64>) ->
         provider_unused(&entries, name).map_err(Refusal::server)?;
     }
     fits(&entries, kind, name).map_err(Refusal::server)?;
-    Ok(Decided::done(vec![Change::DeleteConfig(kind, name.to_owned())]))
+    Ok(Decided::done(vec![Change::DeleteConfig(
+        kind,
+        name.to_owned(),
+    )]))
 }
 
 fn same(old: &ConfigEntry, new: &ConfigEntry) -> bool {
@@ -78,7 +91,10 @@ fn chains_compile(entries: &Entries, kind: Kind, name: &str) -> Result<(), Strin
     if !chained.contains(&kind) {
         return Ok(());
     }
-    let named = entries.keys().filter(|(kind, _)| chained[1..].contains(kind)).map(|(_, name)| name.as_str());
+    let named = entries
+        .keys()
+        .filter(|(kind, _)| chained[1..].contains(kind))
+        .map(|(_, name)| name.as_str());
     let mut services = named.collect::<BTreeSet<_>>();
     if kind != Kind::ProxyDefaults {
         services.insert(name);
@@ -86,7 +102,12 @@ fn chains_compile(entries: &Entries, kind: Kind, name: &str) -> Result<(), Strin
     let touched = (kind, name.to_owned());
     let overrides = ChainOverrides::default();
     for service in services {
-        let request = Request { service, datacenter: "dc1", trust_domain: "b6fc9da3-03d4-4b5a-9134-c045e9b20152.consul", overrides: &overrides };
+        let request = Request {
+            service,
+            datacenter: "dc1",
+            trust_domain: "b6fc9da3-03d4-4b5a-9134-c045e9b20152.consul",
+            overrides: &overrides,
+        };
         if let Err(failed) = compile(entries, request) {
             // A chain that does not read this entry is none of its business.
             if failed.consulted.contains(&touched) {
@@ -99,7 +120,9 @@ fn chains_compile(entries: &Entries, kind: Kind, name: &str) -> Result<(), Strin
 
 fn intentions(entries: &Entries) -> impl Iterator<Item = &ServiceIntentions> {
     let from = (Kind::ServiceIntentions, String::new());
-    let all = entries.range(from..).take_while(|((kind, _), _)| *kind == Kind::ServiceIntentions);
+    let all = entries
+        .range(from..)
+        .take_while(|((kind, _), _)| *kind == Kind::ServiceIntentions);
     all.filter_map(|(_, entry)| match &**entry {
         ConfigEntry::ServiceIntentions(entry) => Some(&**entry),
         _ => None,
@@ -108,7 +131,10 @@ fn intentions(entries: &Entries) -> impl Iterator<Item = &ServiceIntentions> {
 
 fn l7_needs_http(entries: &Entries) -> Result<(), String> {
     for entry in intentions(entries).filter(|entry| entry.name != "*") {
-        let l7 = entry.sources.iter().any(|source| !source.permissions.is_empty());
+        let l7 = entry
+            .sources
+            .iter()
+            .any(|source| !source.permissions.is_empty());
         let protocol = protocol_of(entries, &entry.name);
         if l7 && !is_http_like(&protocol) {
             let name = &entry.name;
@@ -122,7 +148,10 @@ fn l7_needs_http(entries: &Entries) -> Result<(), String> {
 
 fn providers(entry: &ServiceIntentions) -> impl Iterator<Item = &str> {
     let permissions = entry.sources.iter().flat_map(|source| &source.permissions);
-    let jwts = entry.jwt.iter().chain(permissions.filter_map(|permission| permission.jwt.as_ref()));
+    let jwts = entry
+        .jwt
+        .iter()
+        .chain(permissions.filter_map(|permission| permission.jwt.as_ref()));
     jwts.flat_map(|jwt: &IntentionJwt| jwt.providers.iter().map(|provider| provider.name.as_str()))
 }
 
@@ -132,7 +161,9 @@ fn providers_exist(entries: &Entries, name: &str) -> Result<(), String> {
     };
     for provider in providers(entry) {
         if !entries.contains_key(&(Kind::JwtProvider, provider.to_owned())) {
-            return Err(format!("Referenced JWT Provider does not exist. Provider Name: {provider}"));
+            return Err(format!(
+                "Referenced JWT Provider does not exist. Provider Name: {provider}"
+            ));
         }
     }
     Ok(())
@@ -160,7 +191,8 @@ fn permissive(before: &Entries, after: &Entries, kind: Kind, name: &str) -> Resu
         }
     };
     let mesh = after.get(&(Kind::Mesh, "mesh".to_owned())).map(Arc::as_ref);
-    let allowed = matches!(mesh, Some(ConfigEntry::Mesh(mesh)) if mesh.allow_enabling_permissive_mutual_tls);
+    let allowed =
+        matches!(mesh, Some(ConfigEntry::Mesh(mesh)) if mesh.allow_enabling_permissive_mutual_tls);
     if is_permissive(after) && !is_permissive(before) && !allowed {
         return Err(
             "cannot set MutualTLSMode=permissive because AllowEnablingPermissiveMutualTLS=false in the mesh config entry"

@@ -51,10 +51,25 @@ impl From<Dump> for State {
         Self {
             index: dump.index,
             nodes: Arc::new(dump.nodes.into_iter().map(by_name).collect()),
-            instances: Arc::new(dump.instances.into_iter().map(|item| (item.key(), item)).collect()),
-            checks: Arc::new(dump.checks.into_iter().map(|item| (item.key(), item)).collect()),
+            instances: Arc::new(
+                dump.instances
+                    .into_iter()
+                    .map(|item| (item.key(), item))
+                    .collect(),
+            ),
+            checks: Arc::new(
+                dump.checks
+                    .into_iter()
+                    .map(|item| (item.key(), item))
+                    .collect(),
+            ),
             config: Arc::new(dump.config.into_iter().map(by_kind).collect()),
-            kv: Arc::new(dump.kv.into_iter().map(|pair| (pair.key.clone(), pair)).collect()),
+            kv: Arc::new(
+                dump.kv
+                    .into_iter()
+                    .map(|pair| (pair.key.clone(), pair))
+                    .collect(),
+            ),
             tombstones: dump.tombstones,
             names: dump.names,
             roots: dump.roots,

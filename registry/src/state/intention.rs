@@ -9,7 +9,10 @@ use crate::error::Refusal;
 use crate::store::Decided;
 
 pub(crate) fn entry_of<'a>(state: &'a State, destination: &str) -> Option<&'a ServiceIntentions> {
-    match state.entry(Kind::ServiceIntentions, destination).map(AsRef::as_ref) {
+    match state
+        .entry(Kind::ServiceIntentions, destination)
+        .map(AsRef::as_ref)
+    {
         Some(ConfigEntry::ServiceIntentions(entry)) => Some(entry),
         _ => None,
     }
@@ -18,7 +21,10 @@ pub(crate) fn entry_of<'a>(state: &'a State, destination: &str) -> Option<&'a Se
 /// Every `service-intentions` entry.
 pub(crate) fn all(state: &State) -> impl Iterator<Item = &ServiceIntentions> {
     let from = (Kind::ServiceIntentions, String::new());
-    let entries = state.config.range(from..).take_while(|((kind, _), _)| *kind == Kind::ServiceIntentions);
+    let entries = state
+        .config
+        .range(from..)
+        .take_while(|((kind, _), _)| *kind == Kind::ServiceIntentions);
     entries.filter_map(|(_, entry)| match &**entry {
         ConfigEntry::ServiceIntentions(entry) => Some(&**entry),
         _ => None,
@@ -26,14 +32,30 @@ pub(crate) fn all(state: &State) -> impl Iterator<Item = &ServiceIntentions> {
 }
 
 /// Adds or replaces one source of a destination.
-pub(crate) fn put(state: &State, destination: &str, source: SourceIntention) -> Result<Decided, Refusal> {
-    let fresh = || ServiceIntentions { name: destination.to_owned(), ..ServiceIntentions::default() };
+pub(crate) fn put(
+    state: &State,
+    destination: &str,
+    source: SourceIntention,
+) -> Result<Decided, Refusal> {
+    let fresh = || ServiceIntentions {
+        name: destination.to_owned(),
+        ..ServiceIntentions::default()
+    };
     let mut entry = entry_of(state, destination).cloned().unwrap_or_else(fresh);
-    match entry.sources.iter_mut().find(|old| old.name == source.name && old.peer == source.peer) {
+    match entry
+        .sources
+        .iter_mut()
+        .find(|old| old.name == source.name && old.peer == source.peer)
+    {
         Some(old) => *old = source,
         None => entry.sources.push(source),
     }
-    config_entry::put(state, ConfigEntry::ServiceIntentions(Box::new(entry)), None, Via::ConfigEntry)
+    config_entry::put(
+        state,
+        ConfigEntry::ServiceIntentions(Box::new(entry)),
+        None,
+        Via::ConfigEntry,
+    )
 }
 
 /// Removes one source, and the entry with its last one. Removing what is not there succeeds.
@@ -42,9 +64,16 @@ pub(crate) fn delete(state: &State, source: &str, destination: &str) -> Result<D
         return Ok(Decided::done(Vec::new()));
     };
     let mut entry = entry.clone();
-    entry.sources.retain(|old| old.name != source || !old.peer.is_empty());
+    entry
+        .sources
+        .retain(|old| old.name != source || !old.peer.is_empty());
     if entry.sources.is_empty() {
         return config_entry::delete(state, Kind::ServiceIntentions, destination, None);
     }
-    config_entry::put(state, ConfigEntry::ServiceIntentions(Box::new(entry)), None, Via::ConfigEntry)
+    config_entry::put(
+        state,
+        ConfigEntry::ServiceIntentions(Box::new(entry)),
+        None,
+        Via::ConfigEntry,
+    )
 }

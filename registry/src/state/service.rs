@@ -6,7 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use outrigger_consul::check::CheckDefinition;
 use outrigger_consul::proxy::ProxyConfig;
-use outrigger_consul::service::{CONNECT_PROXY, Service, ServiceAddress, ServiceConnect, ServiceRegistration, Weights};
+use outrigger_consul::service::{
+    CONNECT_PROXY, Service, ServiceAddress, ServiceConnect, ServiceRegistration, Weights,
+};
 
 use super::{Change, Instance, Key, State, check};
 use crate::error::Refusal;
@@ -18,9 +20,15 @@ const SIDECAR_PORTS: std::ops::RangeInclusive<u16> = 21000..=21255;
 
 /// The service names a registration claims: its own, and its destination's for a sidecar. A token must cover all.
 pub(crate) fn claims(registration: &ServiceRegistration) -> Vec<String> {
-    let destination = registration.proxy.as_ref().map(|proxy| proxy.destination_service_name.clone());
-    let destination = destination.filter(|name| registration.kind == CONNECT_PROXY && !name.is_empty());
-    std::iter::once(registration.name.clone()).chain(destination).collect()
+    let destination = registration
+        .proxy
+        .as_ref()
+        .map(|proxy| proxy.destination_service_name.clone());
+    let destination =
+        destination.filter(|name| registration.kind == CONNECT_PROXY && !name.is_empty());
+    std::iter::once(registration.name.clone())
+        .chain(destination)
+        .collect()
 }
 
 /// Registers or updates an instance on a node.
@@ -35,19 +43,45 @@ pub(crate) fn register(
     let service = service_of(registration);
     let definitions = definitions(registration, &service);
     let mut changes = Vec::new();
-    put(state, node, &service, "", definitions, replace_checks, &mut changes);
-    let nested = registration.connect.as_ref().and_then(|connect| connect.sidecar_service.as_deref());
+    put(
+        state,
+        node,
+        &service,
+        "",
+        definitions,
+        replace_checks,
+        &mut changes,
+    );
+    let nested = registration
+        .connect
+        .as_ref()
+        .and_then(|connect| connect.sidecar_service.as_deref());
     if let Some(nested) = nested {
-        sidecar(state, node, &service, nested, replace_checks, limits, &mut changes)?;
+        sidecar(
+            state,
+            node,
+            &service,
+            nested,
+            replace_checks,
+            limits,
+            &mut changes,
+        )?;
     }
     Ok(Decided::done(changes))
 }
 
 fn service_of(registration: &ServiceRegistration) -> Service {
-    let id = if registration.id.is_empty() { &registration.name } else { &registration.id };
+    let id = if registration.id.is_empty() {
+        &registration.name
+    } else {
+        &registration.id
+    };
     let mut tagged = registration.tagged_addresses.clone();
     fill_tagged(&mut tagged, &registration.address, registration.port);
-    let native = registration.connect.as_ref().is_some_and(|connect| connect.native);
+    let native = registration
+        .connect
+        .as_ref()
+        .is_some_and(|connect| connect.native);
     Service {
         kind: registration.kind.clone(),
         id: id.clone(),
@@ -56,13 +90,19 @@ fn service_of(registration: &ServiceRegistration) -> Service {
         meta: registration.meta.clone(),
         port: registration.port,
         address: registration.address.clone(),
-        weights: registration.weights.clone().unwrap_or(Weights { passing: 1, warning: 1 }),
+        weights: registration.weights.clone().unwrap_or(Weights {
+            passing: 1,
+            warning: 1,
+        }),
         enable_tag_override: registration.enable_tag_override,
         tagged_addresses: tagged,
         socket_path: registration.socket_path.clone(),
         locality: registration.locality.clone(),
         proxy: registration.proxy.clone().map(with_defaults),
-        connect: native.then(|| ServiceConnect { native, sidecar_service: None }),
+        connect: native.then(|| ServiceConnect {
+            native,
+            sidecar_service: None,
+        }),
         ..Service::default()
     }
 }
@@ -82,28 +122,41 @@ fn fill_tagged(tagged: &mut BTreeMap<String, ServiceAddress>, address: &str, por
     };
     let family = if ip.is_ipv4() { "ipv4" } else { "ipv6" };
     for scope in ["lan", "wan"] {
-        let own = || ServiceAddress { address: address.to_owned(), port };
-        tagged.entry(format!("{scope}_{family}")).or_insert_with(own);
+        let own = || ServiceAddress {
+            address: address.to_owned(),
+            port,
+        };
+        tagged
+            .entry(format!("{scope}_{family}"))
+            .or_insert_with(own);
     }
 }
 
 /// `Check` and `Checks` with their ids and names filled in.
 fn definitions(registration: &ServiceRegistration, service: &Service) -> Vec<CheckDefinition> {
-    let all = registration.check.iter().chain(&registration.checks).cloned().collect::<Vec<_>>();
+    let all = registration
+        .check
+        .iter()
+        .chain(&registration.checks)
+        .cloned()
+        .collect::<Vec<_>>();
     let several = all.len() > 1;
-    let named = all.into_iter().enumerate().map(|(position, mut definition)| {
-        if definition.check_id.is_empty() {
-            definition.check_id = if several {
-                format!("service:{}:{}", service.id, position + 1)
-            } else {
-                format!("service:{}", service.id)
-            };
-        }
-        if definition.name.is_empty() {
-            definition.name = format!("Service '{}' check", service.service);
-        }
-        definition
-    });
+    let named = all
+        .into_iter()
+        .enumerate()
+        .map(|(position, mut definition)| {
+            if definition.check_id.is_empty() {
+                definition.check_id = if several {
+                    format!("service:{}:{}", service.id, position + 1)
+                } else {
+                    format!("service:{}", service.id)
+                };
+            }
+            if definition.name.is_empty() {
+                definition.name = format!("Service '{}' check", service.service);
+            }
+            definition
+        });
     named.collect()
 }
 
@@ -116,7 +169,11 @@ fn put(
     replace_checks: bool,
     changes: &mut Vec<Change>,
 ) {
-    let mut instance = Instance { node: node.to_owned(), service: service.clone(), sidecar_of: sidecar_of.to_owned() };
+    let mut instance = Instance {
+        node: node.to_owned(),
+        service: service.clone(),
+        sidecar_of: sidecar_of.to_owned(),
+    };
     let old = state.instance(node, &service.id);
     if let Some(old) = old {
         instance.service.create_index = old.service.create_index;
@@ -125,12 +182,23 @@ fn put(
     if old.is_none_or(|old| **old != instance) {
         changes.push(Change::PutInstance(Box::new(instance)));
     }
-    let sent = definitions.iter().map(|definition| definition.check_id.clone()).collect::<BTreeSet<_>>();
-    let owner = Some((service.id.as_str(), service.service.as_str(), service.tags.as_slice()));
-    let checks = definitions.into_iter().map(|definition| check::fresh(node, owner, definition));
+    let sent = definitions
+        .iter()
+        .map(|definition| definition.check_id.clone())
+        .collect::<BTreeSet<_>>();
+    let owner = Some((
+        service.id.as_str(),
+        service.service.as_str(),
+        service.tags.as_slice(),
+    ));
+    let checks = definitions
+        .into_iter()
+        .map(|definition| check::fresh(node, owner, definition));
     changes.extend(checks.filter_map(|check| check::upsert(state, check)));
     if replace_checks {
-        let gone = state.checks_of(node, &service.id).filter(|check| !sent.contains(&check.health.check_id));
+        let gone = state
+            .checks_of(node, &service.id)
+            .filter(|check| !sent.contains(&check.health.check_id));
         changes.extend(gone.map(|check| Change::DeleteCheck(check.key())));
     }
 }
@@ -186,21 +254,41 @@ fn sidecar(
         .map_err(|refusal| Refusal::bad(format!("Invalid SidecarService: {}", refusal.message)))?;
     let service = service_of(&registration);
     let definitions = definitions(&registration, &service);
-    put(state, node, &service, &parent.id, definitions, replace_checks, changes);
+    put(
+        state,
+        node,
+        &service,
+        &parent.id,
+        definitions,
+        replace_checks,
+        changes,
+    );
     Ok(())
 }
 
 fn sidecar_port(state: &State, node: &str, id: &str) -> Option<u16> {
-    if let Some(own) = state.instance(node, id).filter(|instance| SIDECAR_PORTS.contains(&instance.service.port)) {
+    if let Some(own) = state
+        .instance(node, id)
+        .filter(|instance| SIDECAR_PORTS.contains(&instance.service.port))
+    {
         return Some(own.service.port);
     }
-    let here = state.instances.values().filter(|instance| instance.node == node);
-    let taken = here.map(|instance| instance.service.port).collect::<BTreeSet<_>>();
+    let here = state
+        .instances
+        .values()
+        .filter(|instance| instance.node == node);
+    let taken = here
+        .map(|instance| instance.service.port)
+        .collect::<BTreeSet<_>>();
     SIDECAR_PORTS.into_iter().find(|port| !taken.contains(port))
 }
 
 fn default_checks(registration: &ServiceRegistration, parent: &str) -> Vec<CheckDefinition> {
-    let address = if registration.address.is_empty() { "127.0.0.1" } else { &registration.address };
+    let address = if registration.address.is_empty() {
+        "127.0.0.1"
+    } else {
+        &registration.address
+    };
     let listening = CheckDefinition {
         name: "Connect Sidecar Listening".to_owned(),
         tcp: format!("{address}:{}", registration.port),
@@ -224,7 +312,10 @@ pub(crate) fn deregister(state: &State, node: &str, id: &str) -> Result<Decided,
     }
     let mut changes = Vec::new();
     remove(state, node, id, &mut changes);
-    let nested = state.instances.values().filter(|instance| instance.node == node && instance.sidecar_of == id);
+    let nested = state
+        .instances
+        .values()
+        .filter(|instance| instance.node == node && instance.sidecar_of == id);
     for instance in nested {
         remove(state, node, &instance.service.id, &mut changes);
     }
@@ -232,6 +323,10 @@ pub(crate) fn deregister(state: &State, node: &str, id: &str) -> Result<Decided,
 }
 
 fn remove(state: &State, node: &str, id: &str, changes: &mut Vec<Change>) {
-    changes.extend(state.checks_of(node, id).map(|check| Change::DeleteCheck(check.key())));
+    changes.extend(
+        state
+            .checks_of(node, id)
+            .map(|check| Change::DeleteCheck(check.key())),
+    );
     changes.push(Change::DeleteInstance(Key::new(node, id)));
 }

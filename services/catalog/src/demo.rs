@@ -36,7 +36,10 @@ fn products(now: Timestamp) -> Vec<Product> {
     let named = named.map(|(id, name, description, price)| {
         product(now, id, (name, description), "equipment", price)
     });
-    named.into_iter().chain((0..40).map(|n| generated(now, n))).collect()
+    named
+        .into_iter()
+        .chain((0..40).map(|n| generated(now, n)))
+        .collect()
 }
 
 fn generated(now: Timestamp, n: usize) -> Product {
@@ -45,7 +48,13 @@ fn generated(now: Timestamp, n: usize) -> Product {
     let name = format!("{} {}", materials[n / 6 % 3], NOUNS[kind]);
     let description = format!("{name}, batch {}.", n / 18 + 1);
     let price = 500 + (n as i64 * 7919) % 20_000;
-    product(now, &format!("P-{}", 201 + n), (&name, &description), category, price)
+    product(
+        now,
+        &format!("P-{}", 201 + n),
+        (&name, &description),
+        category,
+        price,
+    )
 }
 
 fn product(

@@ -4,14 +4,14 @@
 
 /// The service's settings.
 pub mod config;
-/// The contract's methods.
-pub mod grpc;
-/// Rows, and functions named for intentions.
-pub mod store;
 /// The demo's products.
 pub mod demo;
 /// What can go wrong, as answers.
 pub mod error;
+/// The contract's methods.
+pub mod grpc;
+/// Rows, and functions named for intentions.
+pub mod store;
 
 use std::sync::Arc;
 
@@ -35,7 +35,7 @@ pub async fn serve(
     let database = Database::open::<Migrator>(&config.database_url).await?;
     let now = SystemClock.now();
     database
-        .write(async |tx| demo::load(tx, now).await)
+        .write(|tx| async move { demo::load(&*tx, now).await })
         .await
         .map_err(|error: Error| anyhow::anyhow!("demo products: {error}"))?;
     let products = grpc::Products::new(database.clone(), tokens, Arc::new(SystemClock));

@@ -13,6 +13,9 @@ mod error;
 mod postgres;
 mod sqlite;
 
+use std::future::Future;
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use sea_orm::{
     ConnectionTrait as _, DatabaseConnection, DatabaseTransaction, SqliteTransactionMode,
@@ -67,10 +70,11 @@ impl Database {
     /// into the transaction. Dropping the call rolls back.
     ///
     /// Read through the transaction inside, never through [`Database::read`].
-    pub async fn write<T, E, F>(&self, work: F) -> Result<T, E>
+    pub async fn write<T, E, F, R>(&self, work: F) -> Result<T, E>
     where
         E: WriteError,
-        F: AsyncFn(&Transaction) -> Result<T, E>,
+        F: Fn(Arc<Transaction>) -> R,
+        R: Future<Output = Result<T, E>>,
     {
         let mut retries = 0;
         loop {
@@ -82,13 +86,16 @@ impl Database {
         }
     }
 
-    async fn write_once<T, E, F>(&self, work: &F) -> Result<T, E>
+    async fn write_once<T, E, F, R>(&self, work: &F) -> Result<T, E>
     where
         E: WriteError,
-        F: AsyncFn(&Transaction) -> Result<T, E>,
+        F: Fn(Arc<Transaction>) -> R,
+        R: Future<Output = Result<T, E>>,
     {
-        let tx = self.begin().await?;
-        match work(&tx).await {
+        let tx = Arc::new(self.begin().await?);
+        let result = work(Arc::clone(&tx)).await;
+        let tx = Arc::into_inner(tx).expect("the work's handle went with its future");
+        match result {
             Ok(value) => {
                 tx.commit().await.map_err(Error::from)?;
                 Ok(value)

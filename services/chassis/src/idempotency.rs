@@ -16,6 +16,7 @@ mod key;
 mod outcome;
 mod table;
 
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -77,7 +78,7 @@ impl Idempotency {
     /// stored answer with metadata `idempotent-replayed: true`; a definite
     /// refusal is an answer too, what may succeed later is not kept. A call
     /// without a key just runs.
-    pub async fn once<T, R, E, F>(
+    pub async fn once<T, R, E, F, W>(
         &self,
         db: &Database,
         request: &Request<T>,
@@ -86,16 +87,20 @@ impl Idempotency {
     where
         R: Message + Default,
         E: From<Error> + Into<Failure>,
-        F: AsyncFn(&Transaction) -> Result<R, E>,
+        F: Fn(Arc<Transaction>) -> W,
+        W: Future<Output = Result<R, E>>,
     {
         let Some(call) = Call::of(request)? else {
-            let run = async |tx: &Transaction| work(tx).await.map_err(Into::into);
-            return Ok(Response::new(db.write::<_, Failure, _>(run).await?));
+            let run = |tx| async { work(tx).await.map_err(Into::into) };
+            return Ok(Response::new(db.write::<_, Failure, _, _>(run).await?));
         };
         let patience = Patience::new();
         loop {
-            let run = async |tx: &Transaction| self.attempt(tx, &call, &work).await;
-            match db.write::<_, Failure, _>(run).await? {
+            let run = |tx: Arc<Transaction>| {
+                let (call, work) = (&call, &work);
+                async move { self.attempt(&tx, call, work).await }
+            };
+            match db.write::<_, Failure, _, _>(run).await? {
                 Answer::Fresh(response) => return Ok(Response::new(response)),
                 Answer::Refused(failure) => return Err(failure.into()),
                 Answer::Again(outcome) => return outcome.replay(),
@@ -104,7 +109,7 @@ impl Idempotency {
         }
     }
 
-    async fn attempt<R, E, F>(
+    async fn attempt<R, E, F, W>(
         &self,
         tx: &Transaction,
         call: &Call,
@@ -113,7 +118,8 @@ impl Idempotency {
     where
         R: Message + Default,
         E: From<Error> + Into<Failure>,
-        F: AsyncFn(&Transaction) -> Result<R, E>,
+        F: Fn(Arc<Transaction>) -> W,
+        W: Future<Output = Result<R, E>>,
     {
         match self.begin(tx, call).await? {
             Begin::First => {}
@@ -121,8 +127,10 @@ impl Idempotency {
             Begin::Done(outcome) => return Ok(Answer::Again(outcome)),
         }
         // A savepoint, so that a refusal is kept without half an effect.
-        let effect = tx.begin().await.map_err(Error::from)?;
-        match work(&effect).await.map_err(Into::into) {
+        let effect = Arc::new(tx.begin().await.map_err(Error::from)?);
+        let worked = work(Arc::clone(&effect)).await.map_err(Into::into);
+        let effect = Arc::into_inner(effect).expect("the work's handle went with its future");
+        match worked {
             Ok(response) => {
                 effect.commit().await.map_err(Error::from)?;
                 self.finish(tx, call, &Outcome::of(&response)).await?;

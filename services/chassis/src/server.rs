@@ -92,6 +92,7 @@ impl Server {
     }
 
     /// Adds a generated service. Only servers made by [`Server::grpc`] have any.
+    #[expect(clippy::should_implement_trait, reason = "tonic's word for it; nothing is summed")]
     #[must_use]
     pub fn add<S>(mut self, service: S) -> Self
     where

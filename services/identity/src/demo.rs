@@ -7,7 +7,6 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use shop_chassis::Database;
 
-use crate::error::Error;
 use crate::password::Passwords;
 use crate::store::{self, Address};
 use crate::user::{User, Visibility};
@@ -43,13 +42,16 @@ pub async fn load(
         .map_err(|error| anyhow::anyhow!("demo file {}: line {}", path.display(), error.line()))?;
     for credentials in file.users {
         let phc = passwords.hash(credentials.password).await?;
+        let Some((user, address)) = person(&credentials.email, now) else {
+            anyhow::bail!(
+                "demo file {}: no demo user {}",
+                path.display(),
+                credentials.email
+            );
+        };
+        let (user, address, phc) = (&user, &address, &phc);
         database
-            .write(async |tx| -> Result<(), Error> {
-                let Some((user, address)) = person(&credentials.email, now) else {
-                    return Err(Error::Row(format!("no demo user {}", credentials.email)));
-                };
-                store::put_demo_user(tx, &user, &phc, &address).await
-            })
+            .write(|tx| async move { store::put_demo_user(&*tx, user, phc, address).await })
             .await?;
     }
     Ok(())

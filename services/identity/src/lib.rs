@@ -9,20 +9,20 @@ pub mod grpc;
 /// Signing in: password, session, token.
 pub mod sign_in;
 
-/// Who may see whom.
-pub mod user;
-/// Hashing and checking of passwords, off the runtime's threads.
-pub mod password;
-/// Access tokens and refresh tokens.
-pub mod token;
-/// The key that signs, and the set that verifies.
-pub mod signing_key;
-/// Rows, and functions named for intentions.
-pub mod store;
 /// The demo's users.
 pub mod demo;
 /// What can go wrong, as answers.
 pub mod error;
+/// Hashing and checking of passwords, off the runtime's threads.
+pub mod password;
+/// The key that signs, and the set that verifies.
+pub mod signing_key;
+/// Rows, and functions named for intentions.
+pub mod store;
+/// Access tokens and refresh tokens.
+pub mod token;
+/// Who may see whom.
+pub mod user;
 
 use std::sync::Arc;
 
@@ -48,13 +48,21 @@ pub async fn serve(
     let sealer = Sealer::from_file(&config.key_file)?;
     let database = Database::open::<Migrator>(&config.database_url).await?;
     let passwords = Passwords::new()?;
-    demo::load(&database, &passwords, config.demo_file.as_deref(), clock.now()).await?;
+    demo::load(
+        &database,
+        &passwords,
+        config.demo_file.as_deref(),
+        clock.now(),
+    )
+    .await?;
     let key = signing_key::load_or_make(&database, &sealer, clock.now()).await?;
     let sign_in = SignIn::new(database.clone(), passwords, key, clock, Arc::new(SystemIds));
     Server::grpc(&config.instance)
         .requires(database.clone())
         .add(UserServiceServer::new(grpc::Users::new(database.clone())))
-        .add(SessionServiceServer::new(grpc::Sessions::new(database, sign_in)))
+        .add(SessionServiceServer::new(grpc::Sessions::new(
+            database, sign_in,
+        )))
         .serve(listener, shutdown)
         .await?;
     Ok(())

@@ -45,7 +45,9 @@ impl Passwords {
     pub async fn verify(&self, password: String, phc: Option<String>) -> Result<bool, Error> {
         let known = phc.is_some();
         let phc = phc.unwrap_or_else(|| self.nobody.to_string());
-        let matches = self.in_turn(move || verify(password.as_bytes(), &phc)).await?;
+        let matches = self
+            .in_turn(move || verify(password.as_bytes(), &phc))
+            .await?;
         Ok(matches && known)
     }
 

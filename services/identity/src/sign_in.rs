@@ -70,7 +70,10 @@ impl SignIn {
         let refresh = Refresh::new(self.ids.as_ref());
         let session = self.session(user.id, refresh.hash, user_agent);
         self.database
-            .write(async |tx| store::add_session(tx, &session).await)
+            .write(|tx| {
+                let session = &session;
+                async move { store::add_session(&*tx, session).await }
+            })
             .await?;
         let access_token = self.signer.access_token(
             user.id,
@@ -96,7 +99,9 @@ impl SignIn {
             refresh_hash,
             user_agent,
             created_at: now,
-            expires_at: now.saturating_add(SESSION_LIFETIME).unwrap_or(Timestamp::MAX),
+            expires_at: now
+                .saturating_add(SESSION_LIFETIME)
+                .unwrap_or(Timestamp::MAX),
         }
     }
 }

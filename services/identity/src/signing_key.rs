@@ -35,12 +35,15 @@ pub async fn load_or_make(
 ) -> Result<Signer, Error> {
     let made = make(sealer)?;
     let key = database
-        .write(async |tx| -> Result<StoredKey, Error> {
-            if let Some(existing) = store::newest_signing_key(tx).await? {
-                return Ok(existing);
+        .write(|tx| {
+            let made = &made;
+            async move {
+                if let Some(existing) = store::newest_signing_key(&*tx).await? {
+                    return Ok(existing);
+                }
+                store::add_signing_key(&*tx, made, now).await?;
+                Ok::<_, Error>(made.clone())
             }
-            store::add_signing_key(tx, &made, now).await?;
-            Ok(made.clone())
         })
         .await?;
     let pkcs8 = sealer
@@ -52,7 +55,11 @@ pub async fn load_or_make(
 /// The key as a JSON Web Key (RFC 7517).
 pub fn to_jwk(key: &StoredKey) -> Jwk {
     // 0x04, then x and y of 32 bytes each.
-    let (x, y) = key.public_point.get(1..).unwrap_or(&[]).split_at(32.min(key.public_point.len().saturating_sub(1)));
+    let (x, y) = key
+        .public_point
+        .get(1..)
+        .unwrap_or(&[])
+        .split_at(32.min(key.public_point.len().saturating_sub(1)));
     Jwk {
         kty: "EC".to_owned(),
         r#use: "sig".to_owned(),
@@ -79,9 +86,9 @@ fn make(sealer: &Sealer) -> Result<StoredKey, Error> {
 #[cfg(test)]
 mod tests {
     use jsonwebtoken::{Algorithm, DecodingKey, Validation};
+    use shop_chassis::Clock as _;
     use shop_chassis::clock::SystemClock;
     use shop_chassis::ids::SystemIds;
-    use shop_chassis::Clock as _;
 
     use super::*;
     use crate::store::migration::Migrator;

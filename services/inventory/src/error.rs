@@ -105,7 +105,9 @@ impl From<Error> for Failure {
                     .with("order_id", order_id)
             }
             Error::Database(error) => error.into(),
-            Error::State(_) | Error::Lines(_) | Error::Time(_) | Error::Count(_) => Self::internal(&message),
+            Error::State(_) | Error::Lines(_) | Error::Time(_) | Error::Count(_) => {
+                Self::internal(&message)
+            }
         }
     }
 }

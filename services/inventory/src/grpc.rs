@@ -73,9 +73,13 @@ impl StockService for Stocks {
         let asked = request.get_ref().clone();
         let stamp = self.inventory.stamp();
         self.idempotency
-            .once(self.inventory.database(), &request, async |tx| {
-                let stock = store::adjust(tx, stamp, &asked.sku, i64::from(asked.delta)).await?;
-                encode_stock(&stock)
+            .once(self.inventory.database(), &request, |tx| {
+                let asked = &asked;
+                async move {
+                    let delta = i64::from(asked.delta);
+                    let stock = store::adjust(&*tx, stamp, &asked.sku, delta).await?;
+                    encode_stock(&stock)
+                }
             })
             .await
     }
@@ -141,7 +145,10 @@ fn decode_line(line: reservation::Line) -> Line {
 fn decode_ttl(ttl: prost_types::Duration) -> Result<SignedDuration, Failure> {
     let duration = SignedDuration::new(ttl.seconds, ttl.nanos);
     if duration <= SignedDuration::ZERO || duration > SignedDuration::from_hours(24) {
-        return Err(Failure::field("ttl", "must be above zero and at most a day"));
+        return Err(Failure::field(
+            "ttl",
+            "must be above zero and at most a day",
+        ));
     }
     Ok(duration)
 }

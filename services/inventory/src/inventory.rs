@@ -45,7 +45,7 @@ impl Inventory {
     pub async fn load_demo(&self) -> Result<(), Error> {
         let stamp = self.stamp();
         self.database
-            .write(async |tx| demo::load(tx, stamp).await)
+            .write(|tx| async move { demo::load(&*tx, stamp).await })
             .await
     }
 
@@ -80,7 +80,9 @@ impl Inventory {
         let stamp = self.stamp();
         let expires_at = expiry(stamp.now, time_to_live);
         self.database
-            .write(async |tx| store::reserve(tx, stamp, order_id, lines.to_vec(), expires_at).await)
+            .write(|tx| async move {
+                store::reserve(&*tx, stamp, order_id, lines.to_vec(), expires_at).await
+            })
             .await
     }
 
@@ -88,7 +90,7 @@ impl Inventory {
     pub async fn confirm(&self, order_id: &str) -> Result<Reservation, Error> {
         let stamp = self.stamp();
         self.database
-            .write(async |tx| store::confirm(tx, stamp, order_id).await)
+            .write(|tx| async move { store::confirm(&*tx, stamp, order_id).await })
             .await
     }
 
@@ -96,7 +98,7 @@ impl Inventory {
     pub async fn release(&self, order_id: &str) -> Result<Reservation, Error> {
         let stamp = self.stamp();
         self.database
-            .write(async |tx| store::release(tx, stamp, order_id).await)
+            .write(|tx| async move { store::release(&*tx, stamp, order_id).await })
             .await
     }
 
@@ -120,7 +122,7 @@ impl Inventory {
             let order = order_id.as_str();
             let gone = self
                 .database
-                .write(async |tx| store::expire(tx, stamp, order).await)
+                .write(|tx| async move { store::expire(&*tx, stamp, order).await })
                 .await?;
             if gone {
                 tracing::info!(order_id, "reservation expired");

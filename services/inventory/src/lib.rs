@@ -11,14 +11,14 @@ pub mod inventory;
 /// Gives reservations back that nobody confirmed.
 pub mod sweeper;
 
-/// A reservation's states and rules.
-pub mod reservation;
-/// Rows, and functions named for intentions.
-pub mod store;
 /// The demo's stock.
 pub mod demo;
 /// What can go wrong, as answers.
 pub mod error;
+/// A reservation's states and rules.
+pub mod reservation;
+/// Rows, and functions named for intentions.
+pub mod store;
 
 use std::sync::Arc;
 

@@ -188,7 +188,14 @@ mod tests {
         let expired = Refuse(Refusal::Expired);
         check(
             Request::Create,
-            [Become(State::Pending), Nothing, Nothing, Nothing, revoked, expired],
+            [
+                Become(State::Pending),
+                Nothing,
+                Nothing,
+                Nothing,
+                revoked,
+                expired,
+            ],
         );
         check(
             Request::Confirm,

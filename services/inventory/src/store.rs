@@ -165,7 +165,9 @@ pub async fn reserve(
 ) -> Result<Reservation, Error> {
     let lines = reservation::sorted(lines);
     let made = insert(conn, stamp, order_id, State::Pending, &lines, expires_at).await?;
-    let existing = locked(conn, order_id).await?.ok_or_else(|| vanished(order_id))?;
+    let existing = locked(conn, order_id)
+        .await?
+        .ok_or_else(|| vanished(order_id))?;
     if !made {
         return match reservation::decide(Some(existing.state), Request::Create) {
             Decision::Refuse(refusal) => Err(refused(order_id, refusal)),
@@ -211,7 +213,9 @@ pub async fn release(
 ) -> Result<Reservation, Error> {
     // Inserting first settles the race with a `reserve` of the same order: one of the two makes the row.
     insert(conn, stamp, order_id, State::Released, &[], stamp.now).await?;
-    let existing = locked(conn, order_id).await?.ok_or_else(|| vanished(order_id))?;
+    let existing = locked(conn, order_id)
+        .await?
+        .ok_or_else(|| vanished(order_id))?;
     match reservation::decide(Some(existing.state), Request::Release) {
         Decision::Become(state) => {
             become_state(conn, stamp, existing, state, Some(Movement::Released)).await
@@ -226,7 +230,11 @@ pub async fn reservation(
     conn: &impl ConnectionTrait,
     order_id: &str,
 ) -> Result<Option<Reservation>, Error> {
-    by_order(order_id).one(conn).await?.map(TryInto::try_into).transpose()
+    by_order(order_id)
+        .one(conn)
+        .await?
+        .map(TryInto::try_into)
+        .transpose()
 }
 
 /// Orders whose reservation is due, oldest first.
@@ -289,10 +297,7 @@ async fn insert(
 }
 
 /// The row, locked until the transaction ends (SQLite has one writer anyway).
-async fn locked(
-    conn: &impl ConnectionTrait,
-    order_id: &str,
-) -> Result<Option<Reservation>, Error> {
+async fn locked(conn: &impl ConnectionTrait, order_id: &str) -> Result<Option<Reservation>, Error> {
     by_order(order_id)
         .lock_exclusive()
         .one(conn)
@@ -341,7 +346,15 @@ async fn hold(
         });
     }
     let deltas = (0, line.quantity);
-    journal(conn, stamp, Movement::Reserved, &line.sku, deltas, Some(order_id)).await
+    journal(
+        conn,
+        stamp,
+        Movement::Reserved,
+        &line.sku,
+        deltas,
+        Some(order_id),
+    )
+    .await
 }
 
 async fn become_state(

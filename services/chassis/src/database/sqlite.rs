@@ -70,6 +70,7 @@ async fn quick_check(connection: &DatabaseConnection) -> Result<(), Error> {
     Err(Error::Unavailable(format!("quick_check: {verdict}; restore the file from a backup")))
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "handed to map_err")]
 fn unavailable(error: sqlx::Error) -> Error {
     Error::Unavailable(error.to_string())
 }

@@ -22,6 +22,10 @@ impl MigrationName for UsersAndSessions {
     }
 }
 
+#[expect(
+    elided_lifetimes_in_paths,
+    reason = "the trait's own signature hides it"
+)]
 #[async_trait::async_trait]
 impl MigrationTrait for UsersAndSessions {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {

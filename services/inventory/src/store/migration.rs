@@ -25,6 +25,10 @@ impl MigrationName for StockAndReservations {
     }
 }
 
+#[expect(
+    elided_lifetimes_in_paths,
+    reason = "the trait's own signature hides it"
+)]
 #[async_trait::async_trait]
 impl MigrationTrait for StockAndReservations {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
