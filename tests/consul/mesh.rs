@@ -98,7 +98,7 @@ fn splitter(v1: u8) -> Value {
 pub(crate) async fn a_chain_follows_resolver_and_splitter(backend: Backend) {
     Mesh::builder()
         .registry(backend)
-        .service("orders")
+        .service(Service::new("orders").instances(0))
         .run(async |mesh| {
             let path = "/v1/discovery-chain/orders";
             let chain = mesh.registry.get(path).await.unwrap();

@@ -93,7 +93,7 @@ async fn lose(victim: impl FnOnce(&Shop, &std::collections::BTreeMap<String, u32
 
 /// Stock is read, and now and then reserved: as orders, the only caller that may.
 fn call(n: u64) -> Call {
-    if n % 10 != 0 {
+    if !n.is_multiple_of(10) {
         let request = GetStockRequest {
             sku: "P-101".to_owned(),
         };

@@ -54,7 +54,14 @@ mod tests {
 
     #[test]
     fn what_is_no_address_is_refused() {
-        for text in ["", "unix:", "unix:relative.sock", "localhost", "127.0.0.1", "9000"] {
+        for text in [
+            "",
+            "unix:",
+            "unix:relative.sock",
+            "localhost",
+            "127.0.0.1",
+            "9000",
+        ] {
             assert!(text.parse::<Address>().is_err(), "{text}");
         }
     }

@@ -122,10 +122,19 @@ impl Principal {
 
     fn decode(header: &[u8]) -> Result<Self, Failure> {
         let refused = || {
-            Failure::new(Code::Unauthenticated, "TOKEN_INVALID", "the caller's identity is unreadable")
+            Failure::new(
+                Code::Unauthenticated,
+                "TOKEN_INVALID",
+                "the caller's identity is unreadable",
+            )
         };
         let bytes = URL_SAFE_NO_PAD
-            .decode(header.strip_suffix(b"==").or_else(|| header.strip_suffix(b"=")).unwrap_or(header))
+            .decode(
+                header
+                    .strip_suffix(b"==")
+                    .or_else(|| header.strip_suffix(b"="))
+                    .unwrap_or(header),
+            )
             .map_err(|_| refused())?;
         let principal = auth::Principal::decode(bytes.as_slice()).map_err(|_| refused())?;
         Ok(Self {
@@ -138,7 +147,11 @@ impl Principal {
 }
 
 fn token_missing() -> Failure {
-    Failure::new(Code::Unauthenticated, "TOKEN_MISSING", "the method needs a signed-in user")
+    Failure::new(
+        Code::Unauthenticated,
+        "TOKEN_MISSING",
+        "the method needs a signed-in user",
+    )
 }
 
 /// `spiffe://<trust domain>/ns/default/dc/dc1/svc/orders` names `orders`.
@@ -158,7 +171,10 @@ mod tests {
         pairs
             .iter()
             .map(|(name, value)| {
-                (http::HeaderName::from_static(name), HeaderValue::from_str(value).unwrap())
+                (
+                    http::HeaderName::from_static(name),
+                    HeaderValue::from_str(value).unwrap(),
+                )
             })
             .collect()
     }
@@ -175,7 +191,10 @@ mod tests {
     #[test]
     fn the_service_is_read_from_the_spiffe_id() {
         for (id, expected) in [
-            ("spiffe://a.consul/ns/default/dc/dc1/svc/orders", Some("orders")),
+            (
+                "spiffe://a.consul/ns/default/dc/dc1/svc/orders",
+                Some("orders"),
+            ),
             ("spiffe://a.consul/svc/", None),
             ("spiffe://a.consul/svc/a/b", None),
             ("orders", None),
@@ -192,7 +211,10 @@ mod tests {
             let peer = format!("spiffe://d/ns/default/dc/dc1/svc/{service}");
             let headers = headers(&[(PEER, &peer), (PRINCIPAL, &token)]);
             let caller = Caller::from_headers(&headers).unwrap();
-            assert_eq!(caller.principal.map(|principal| principal.user_id), expected);
+            assert_eq!(
+                caller.principal.map(|principal| principal.user_id),
+                expected
+            );
         }
     }
 

@@ -82,9 +82,7 @@ impl Peer {
     }
 }
 
-async fn connect(
-    address: Address,
-) -> std::io::Result<TokioIo<Either<TcpStream, UnixStream>>> {
+async fn connect(address: Address) -> std::io::Result<TokioIo<Either<TcpStream, UnixStream>>> {
     let stream = match address {
         Address::Tcp(address) => {
             let stream = TcpStream::connect(address).await?;

@@ -47,7 +47,9 @@ impl Environment {
     pub fn from_process() -> Self {
         Self(
             std::env::vars_os()
-                .filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)))
+                .filter_map(|(key, value)| {
+                    Some((key.into_string().ok()?, value.into_string().ok()?))
+                })
                 .collect(),
         )
     }
@@ -137,7 +139,10 @@ impl Environment {
 
 /// The name of a service's own variable: `SHOP_ORDERS_LISTEN`.
 pub fn setting(service: &str, name: &str) -> String {
-    format!("SHOP_{}_{name}", service.to_ascii_uppercase().replace('-', "_"))
+    format!(
+        "SHOP_{}_{name}",
+        service.to_ascii_uppercase().replace('-', "_")
+    )
 }
 
 fn invalid(key: &str, value: &str, expected: &dyn Display) -> Error {
@@ -146,7 +151,11 @@ fn invalid(key: &str, value: &str, expected: &dyn Display) -> Error {
         .any(|word| key.ends_with(word));
     Error::Invalid {
         key: key.to_owned(),
-        value: if secret { "[redacted]".to_owned() } else { value.to_owned() },
+        value: if secret {
+            "[redacted]".to_owned()
+        } else {
+            value.to_owned()
+        },
         expected: expected.to_string(),
     }
 }
@@ -180,10 +189,15 @@ mod tests {
              expected unix:/absolute/path or 127.0.0.1:9000"
         );
         assert_eq!(
-            env.duration("WAIT", std::time::Duration::ZERO).unwrap_err().to_string(),
+            env.duration("WAIT", std::time::Duration::ZERO)
+                .unwrap_err()
+                .to_string(),
             "WAIT = \"10\": expected a duration such as 10s"
         );
-        assert_eq!(env.outbound().unwrap_err().to_string(), "OUTRIGGER_OUTBOUND_ADDR is not set");
+        assert_eq!(
+            env.outbound().unwrap_err().to_string(),
+            "OUTRIGGER_OUTBOUND_ADDR is not set"
+        );
     }
 
     #[test]

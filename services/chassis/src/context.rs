@@ -33,7 +33,10 @@ impl Context {
                 trace.append(name, value.clone());
             }
         }
-        Self { deadline: timeout.map(|timeout| Instant::now() + timeout), trace }
+        Self {
+            deadline: timeout.map(|timeout| Instant::now() + timeout),
+            trace,
+        }
     }
 
     /// The context of the call this task serves; empty outside of one.
@@ -105,7 +108,10 @@ pub fn format_timeout(timeout: Duration) -> HeaderValue {
     ]
     .into_iter()
     .find(|(amount, _)| *amount <= LARGEST)
-    .map_or_else(|| format!("{LARGEST}H"), |(amount, unit)| format!("{amount}{unit}"));
+    .map_or_else(
+        || format!("{LARGEST}H"),
+        |(amount, unit)| format!("{amount}{unit}"),
+    );
     HeaderValue::try_from(text).expect("digits and a letter are a header value")
 }
 
@@ -134,7 +140,11 @@ mod tests {
 
     #[test]
     fn timeouts_never_grow_when_written() {
-        for timeout in [Duration::ZERO, Duration::from_millis(4321), Duration::from_secs(86400)] {
+        for timeout in [
+            Duration::ZERO,
+            Duration::from_millis(4321),
+            Duration::from_secs(86400),
+        ] {
             let header = format_timeout(timeout);
             assert!(parse_timeout(header.to_str().unwrap()).unwrap() <= timeout);
         }
@@ -148,7 +158,9 @@ mod tests {
         )]);
         let context = Context::from_headers(&headers);
         tokio::time::advance(Duration::from_secs(2)).await;
-        let left = context.scope(async { Context::current().remaining() }).await;
+        let left = context
+            .scope(async { Context::current().remaining() })
+            .await;
         assert_eq!(left, Some(Duration::from_secs(3)));
         assert_eq!(Context::current().remaining(), None);
     }

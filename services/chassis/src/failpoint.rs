@@ -46,14 +46,19 @@ impl Failpoint {
         if point.is_empty() || nth == 0 {
             return Err(Error(text.to_owned()));
         }
-        Ok(Self { point: point.to_owned(), left: AtomicU32::new(nth) })
+        Ok(Self {
+            point: point.to_owned(),
+            left: AtomicU32::new(nth),
+        })
     }
 
     fn fires(&self, point: &str) -> bool {
         self.point == point
             && self
                 .left
-                .try_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1))
+                .try_update(Ordering::SeqCst, Ordering::SeqCst, |left| {
+                    left.checked_sub(1)
+                })
                 == Ok(1)
     }
 }
@@ -65,8 +70,16 @@ mod tests {
     #[test]
     fn the_nth_time_fires_once() {
         let failpoint = Failpoint::parse("orders.reserve.sent:2").unwrap();
-        let reached = ["orders.reserve.sent", "other", "orders.reserve.sent", "orders.reserve.sent"];
-        assert_eq!(reached.map(|point| failpoint.fires(point)), [false, false, true, false]);
+        let reached = [
+            "orders.reserve.sent",
+            "other",
+            "orders.reserve.sent",
+            "orders.reserve.sent",
+        ];
+        assert_eq!(
+            reached.map(|point| failpoint.fires(point)),
+            [false, false, true, false]
+        );
     }
 
     #[test]

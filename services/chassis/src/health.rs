@@ -47,7 +47,12 @@ impl Health {
         draining: CancellationToken,
     ) -> Self {
         let was_ready = AtomicBool::new(true);
-        Self(Arc::new(Inner { dependencies, services, draining, was_ready }))
+        Self(Arc::new(Inner {
+            dependencies,
+            services,
+            draining,
+            was_ready,
+        }))
     }
 
     pub(crate) fn server(&self) -> HealthServer<Self> {
@@ -102,7 +107,11 @@ impl Health {
     }
 
     async fn status(&self) -> ServingStatus {
-        if self.is_ready().await { ServingStatus::Serving } else { ServingStatus::NotServing }
+        if self.is_ready().await {
+            ServingStatus::Serving
+        } else {
+            ServingStatus::NotServing
+        }
     }
 }
 
@@ -129,7 +138,9 @@ impl HealthApi for Health {
     ) -> Result<Response<Self::WatchStream>, Status> {
         if !self.knows(&request.get_ref().service) {
             let unknown = response(ServingStatus::ServiceUnknown);
-            return Ok(Response::new(Box::pin(futures::stream::iter([Ok(unknown)]))));
+            return Ok(Response::new(Box::pin(futures::stream::iter([Ok(
+                unknown,
+            )]))));
         }
         let changes = futures::stream::unfold((self.clone(), None), async |(health, last)| {
             let status = health.change_from(last).await?;
@@ -140,12 +151,16 @@ impl HealthApi for Health {
 }
 
 fn response(status: ServingStatus) -> HealthCheckResponse {
-    HealthCheckResponse { status: status.into() }
+    HealthCheckResponse {
+        status: status.into(),
+    }
 }
 
 impl std::fmt::Debug for Health {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Health").field("services", &self.0.services).finish_non_exhaustive()
+        f.debug_struct("Health")
+            .field("services", &self.0.services)
+            .finish_non_exhaustive()
     }
 }
 
@@ -164,13 +179,21 @@ mod tests {
         }
 
         async fn check(&self) -> Result<(), String> {
-            if self.0.load(Ordering::Relaxed) { Ok(()) } else { Err("off".to_owned()) }
+            if self.0.load(Ordering::Relaxed) {
+                Ok(())
+            } else {
+                Err("off".to_owned())
+            }
         }
     }
 
     fn health(on: &Arc<AtomicBool>, draining: &CancellationToken) -> Health {
         let switch = Switch(Arc::clone(on));
-        Health::new(vec![Box::new(switch)], vec!["a.B".to_owned()], draining.clone())
+        Health::new(
+            vec![Box::new(switch)],
+            vec!["a.B".to_owned()],
+            draining.clone(),
+        )
     }
 
     #[tokio::test]
@@ -188,7 +211,9 @@ mod tests {
         let on = Arc::new(AtomicBool::new(true));
         let draining = CancellationToken::new();
         let health = health(&on, &draining);
-        let request = Request::new(HealthCheckRequest { service: "a.B".to_owned() });
+        let request = Request::new(HealthCheckRequest {
+            service: "a.B".to_owned(),
+        });
         let mut watch = health.watch(request).await.unwrap().into_inner();
         let mut next = async || watch.next().await.map(|item| item.unwrap().status());
         assert_eq!(next().await, Some(ServingStatus::Serving));
@@ -204,7 +229,12 @@ mod tests {
     #[tokio::test]
     async fn an_unknown_service_is_not_found() {
         let health = health(&Arc::new(AtomicBool::new(true)), &CancellationToken::new());
-        let request = Request::new(HealthCheckRequest { service: "x.Y".to_owned() });
-        assert_eq!(health.check(request).await.unwrap_err().code(), tonic::Code::NotFound);
+        let request = Request::new(HealthCheckRequest {
+            service: "x.Y".to_owned(),
+        });
+        assert_eq!(
+            health.check(request).await.unwrap_err().code(),
+            tonic::Code::NotFound
+        );
     }
 }

@@ -30,10 +30,10 @@ pub use key::Call;
 pub use outcome::Outcome;
 pub use table::Migration;
 
+use crate::Failure;
 use crate::clock::Clock;
 use crate::context::Context;
 use crate::database::{Database, Error, Transaction};
-use crate::Failure;
 
 /// How long a repeated call waits for the first one.
 const WAIT: Duration = Duration::from_secs(1);
@@ -199,7 +199,11 @@ pub struct Patience(Instant);
 impl Patience {
     pub fn new() -> Self {
         let limit = Instant::now() + WAIT;
-        Self(Context::current().deadline().map_or(limit, |deadline| deadline.min(limit)))
+        Self(
+            Context::current()
+                .deadline()
+                .map_or(limit, |deadline| deadline.min(limit)),
+        )
     }
 
     /// A pause before looking again, or `IDEMPOTENCY_IN_PROGRESS`.

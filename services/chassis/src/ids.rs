@@ -48,7 +48,11 @@ impl Ids for SequenceIds {
 
     fn fill(&self, bytes: &mut [u8]) {
         let next = self.next().to_be_bytes();
-        for (byte, value) in bytes.iter_mut().rev().zip(next.iter().rev().chain(std::iter::repeat(&0))) {
+        for (byte, value) in bytes
+            .iter_mut()
+            .rev()
+            .zip(next.iter().rev().chain(std::iter::repeat(&0)))
+        {
             *byte = *value;
         }
     }

@@ -24,7 +24,10 @@ pub struct Listener {
 #[derive(Debug)]
 enum Socket {
     Tcp(TcpListener),
-    Unix(UnixListener, #[expect(dead_code, reason = "removes the file when dropped")] SocketFile),
+    Unix(
+        UnixListener,
+        #[expect(dead_code, reason = "removes the file when dropped")] SocketFile,
+    ),
 }
 
 /// The file of a Unix socket, removed on drop unless another process has put
@@ -41,12 +44,18 @@ impl Listener {
             Address::Tcp(address) => {
                 let listener = TcpListener::bind(address).await?;
                 let address = Address::Tcp(listener.local_addr()?);
-                Ok(Self { socket: Socket::Tcp(listener), address })
+                Ok(Self {
+                    socket: Socket::Tcp(listener),
+                    address,
+                })
             }
             Address::Unix(path) => {
                 let (listener, file) = bind_unix(path).await?;
                 let address = address.clone();
-                Ok(Self { socket: Socket::Unix(listener, file), address })
+                Ok(Self {
+                    socket: Socket::Unix(listener, file),
+                    address,
+                })
             }
         }
     }
@@ -71,13 +80,22 @@ impl Listener {
 
 async fn bind_unix(path: &Path) -> io::Result<(UnixListener, SocketFile)> {
     if let Some(folder) = path.parent() {
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(folder)?;
     }
     remove_stale(path).await?;
     let listener = UnixListener::bind(path)?;
     fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
     let inode = fs::symlink_metadata(path)?.ino();
-    Ok((listener, SocketFile { path: path.to_owned(), inode }))
+    Ok((
+        listener,
+        SocketFile {
+            path: path.to_owned(),
+            inode,
+        },
+    ))
 }
 
 /// Only a socket that refuses connections is removed: a file of another kind

@@ -6,7 +6,8 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use prost_reflect::{
-    DescriptorPool, DynamicMessage, MessageDescriptor, ReflectMessage as _, ServiceDescriptor, Value,
+    DescriptorPool, DynamicMessage, MessageDescriptor, ReflectMessage as _, ServiceDescriptor,
+    Value,
 };
 
 /// Field number of our extension of `google.protobuf.MethodOptions`.
@@ -63,7 +64,9 @@ impl Methods {
 impl Method {
     /// `PlaceOrder`.
     pub fn short_name(&self) -> &str {
-        self.name.rsplit_once('/').map_or(&self.name, |(_, short)| short)
+        self.name
+            .rsplit_once('/')
+            .map_or(&self.name, |(_, short)| short)
     }
 
     fn read(

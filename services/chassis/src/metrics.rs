@@ -34,14 +34,20 @@ impl Metrics {
         );
         for (method, count) in &*lock(&self.started) {
             // Writing into a string cannot fail.
-            let _ = writeln!(text, "shop_calls_started_total{{method=\"{method}\"}} {count}");
+            let _ = writeln!(
+                text,
+                "shop_calls_started_total{{method=\"{method}\"}} {count}"
+            );
         }
         text.push_str(
             "# HELP shop_calls_total Calls answered, by method and gRPC code.\n\
              # TYPE shop_calls_total counter\n",
         );
         for ((method, code), count) in &*lock(&self.calls) {
-            let _ = writeln!(text, "shop_calls_total{{method=\"{method}\",code=\"{code}\"}} {count}");
+            let _ = writeln!(
+                text,
+                "shop_calls_total{{method=\"{method}\",code=\"{code}\"}} {count}"
+            );
         }
         text
     }
@@ -86,8 +92,17 @@ mod tests {
         metrics.ended("a.B/C", Code::Ok);
         metrics.ended("a.B/C", Code::NotFound);
         let text = metrics.render();
-        assert!(text.contains("shop_calls_started_total{method=\"a.B/C\"} 1\n"), "{text}");
-        assert!(text.contains("shop_calls_total{method=\"a.B/C\",code=\"OK\"} 2\n"), "{text}");
-        assert!(text.contains("shop_calls_total{method=\"a.B/C\",code=\"NOT_FOUND\"} 1\n"), "{text}");
+        assert!(
+            text.contains("shop_calls_started_total{method=\"a.B/C\"} 1\n"),
+            "{text}"
+        );
+        assert!(
+            text.contains("shop_calls_total{method=\"a.B/C\",code=\"OK\"} 2\n"),
+            "{text}"
+        );
+        assert!(
+            text.contains("shop_calls_total{method=\"a.B/C\",code=\"NOT_FOUND\"} 1\n"),
+            "{text}"
+        );
     }
 }

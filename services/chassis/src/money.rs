@@ -105,7 +105,11 @@ mod tests {
     use super::*;
 
     fn money(code: &str, units: i64, nanos: i32) -> Money {
-        Money { currency_code: code.to_owned(), units, nanos }
+        Money {
+            currency_code: code.to_owned(),
+            units,
+            nanos,
+        }
     }
 
     #[test]

@@ -86,7 +86,10 @@ impl Tokens {
             arguments: list.arguments.clone(),
             issued_at: now.as_second(),
         };
-        URL_SAFE_NO_PAD.encode(self.0.seal(&purpose(list.method), &position.encode_to_vec()))
+        URL_SAFE_NO_PAD.encode(
+            self.0
+                .seal(&purpose(list.method), &position.encode_to_vec()),
+        )
     }
 
     fn open(&self, list: &List<'_>, token: &str, now: Timestamp) -> Option<String> {
@@ -94,7 +97,8 @@ impl Tokens {
         let plain = self.0.open(&purpose(list.method), &sealed).ok()?;
         let position = Position::decode(plain.as_slice()).ok()?;
         let age = now.as_second().saturating_sub(position.issued_at);
-        (position.arguments == list.arguments && age <= LIFETIME.as_secs()).then_some(position.after)
+        (position.arguments == list.arguments && age <= LIFETIME.as_secs())
+            .then_some(position.after)
     }
 }
 
@@ -125,10 +129,14 @@ mod tests {
     #[test]
     fn sizes_are_coerced_and_negative_ones_refused() {
         for (asked, size) in [(0, 50), (1, 1), (1000, 1000), (i32::MAX, 1000)] {
-            let page = tokens().read(&list("a"), asked, "", Timestamp::UNIX_EPOCH).unwrap();
+            let page = tokens()
+                .read(&list("a"), asked, "", Timestamp::UNIX_EPOCH)
+                .unwrap();
             assert_eq!(page, Page { size, after: None });
         }
-        let failure = tokens().read(&list("a"), -1, "", Timestamp::UNIX_EPOCH).unwrap_err();
+        let failure = tokens()
+            .read(&list("a"), -1, "", Timestamp::UNIX_EPOCH)
+            .unwrap_err();
         assert_eq!(failure.reason(), "FIELD_INVALID");
     }
 
@@ -138,14 +146,20 @@ mod tests {
         let token = tokens().next(&list("a"), "P-101", made);
         let hours = |hours| made + SignedDuration::from_hours(hours);
         let read = |tokens: &Tokens, list: &List<'_>, token: &str, now| {
-            tokens.read(list, 7, token, now).map(|page| page.after).map_err(|f| f.reason())
+            tokens
+                .read(list, 7, token, now)
+                .map(|page| page.after)
+                .map_err(|f| f.reason())
         };
         let invalid = Err("PAGE_TOKEN_INVALID");
         let after = Ok(Some("P-101".to_owned()));
         assert_eq!(read(&tokens(), &list("a"), &token, hours(72)), after);
         assert_eq!(read(&tokens(), &list("a"), &token, hours(73)), invalid);
         assert_eq!(read(&tokens(), &list("b"), &token, made), invalid);
-        assert_eq!(read(&tokens(), &list("a"), &format!("{token}A"), made), invalid);
+        assert_eq!(
+            read(&tokens(), &list("a"), &format!("{token}A"), made),
+            invalid
+        );
         assert_eq!(read(&tokens(), &list("a"), "P-101", made), invalid);
         let other = List::new("a.B/Other", &"a".to_owned());
         assert_eq!(read(&tokens(), &other, &token, made), invalid);

@@ -47,7 +47,11 @@ where
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tracing::error!(service = C::SERVICE, error = format!("{error:#}"), "service failed");
+            tracing::error!(
+                service = C::SERVICE,
+                error = format!("{error:#}"),
+                "service failed"
+            );
             ExitCode::FAILURE
         }
     }

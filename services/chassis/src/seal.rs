@@ -42,7 +42,10 @@ impl Sealer {
             }
             read => read,
         };
-        let bytes = bytes.map_err(|source| Error::File { path: name.clone(), source })?;
+        let bytes = bytes.map_err(|source| Error::File {
+            path: name.clone(),
+            source,
+        })?;
         let key = <[u8; 32]>::try_from(bytes).map_err(|_| Error::Length(name))?;
         Ok(Self::from_key(&key))
     }
@@ -76,11 +79,18 @@ impl Sealer {
 /// and where another process was faster its key stands.
 fn create(path: &Path) -> io::Result<()> {
     let folder = path.parent().unwrap_or(Path::new("."));
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)?;
     let mut key = [0; 32];
     aws_lc_rs::rand::fill(&mut key).map_err(|_| io::Error::other("no randomness"))?;
     let draft = path.with_extension(format!("{}.new", uuid::Uuid::now_v7()));
-    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
+    let mut file = fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&draft)?;
     file.write_all(&key)?;
     file.sync_all()?;
     let linked = match fs::hard_link(&draft, path) {
@@ -125,7 +135,13 @@ mod tests {
         let sealed = Sealer::from_file(&path).unwrap().seal("page", b"x");
         let mode = fs::metadata(&path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
-        assert_eq!(Sealer::from_file(&path).unwrap().open("page", &sealed).unwrap(), b"x");
+        assert_eq!(
+            Sealer::from_file(&path)
+                .unwrap()
+                .open("page", &sealed)
+                .unwrap(),
+            b"x"
+        );
         assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
     }
 

@@ -46,7 +46,10 @@ pub enum Error {
 }
 
 /// A server being put together. `serve` runs it.
-#[allow(missing_debug_implementations, reason = "holds tonic's routes, which have none")]
+#[allow(
+    missing_debug_implementations,
+    reason = "holds tonic's routes, which have none"
+)]
 pub struct Server {
     instance: Instance,
     routes: Routes,
@@ -92,7 +95,10 @@ impl Server {
     }
 
     /// Adds a generated service. Only servers made by [`Server::grpc`] have any.
-    #[expect(clippy::should_implement_trait, reason = "tonic's word for it; nothing is summed")]
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "tonic's word for it; nothing is summed"
+    )]
     #[must_use]
     pub fn add<S>(mut self, service: S) -> Self
     where
@@ -128,11 +134,7 @@ impl Server {
 
     /// Serves until `shutdown`, then drains: readiness off, no new connection,
     /// GOAWAY, calls in flight finish within the grace.
-    pub async fn serve(
-        self,
-        listener: Listener,
-        shutdown: CancellationToken,
-    ) -> Result<(), Error> {
+    pub async fn serve(self, listener: Listener, shutdown: CancellationToken) -> Result<(), Error> {
         let grace = self.grace;
         let router = self.into_router(&shutdown)?;
         connection::serve(listener, router, &shutdown, grace).await;
@@ -146,15 +148,28 @@ impl Server {
         let validator = Validator::new(methods.iter().map(|method| &method.input))?;
         let served_by = http::HeaderValue::try_from(self.instance.to_string())
             .unwrap_or_else(|_| http::HeaderValue::from_static("unnamed"));
-        let shared =
-            Arc::new(Shared { served_by, methods, validator, metrics: Metrics::default() });
+        let shared = Arc::new(Shared {
+            served_by,
+            methods,
+            validator,
+            metrics: Metrics::default(),
+        });
         let (router, metrics) = match self.routes {
             Routes::Grpc(mut routes) => {
                 add_own_services(&mut routes, &self.services, &health)?;
                 let stages = ServiceBuilder::new()
-                    .layer(middleware::from_fn_with_state(Arc::clone(&shared), observe::call))
-                    .layer(middleware::from_fn_with_state(Arc::clone(&shared), admit::call))
-                    .layer(middleware::from_fn_with_state(Arc::clone(&shared), validate::call));
+                    .layer(middleware::from_fn_with_state(
+                        Arc::clone(&shared),
+                        observe::call,
+                    ))
+                    .layer(middleware::from_fn_with_state(
+                        Arc::clone(&shared),
+                        admit::call,
+                    ))
+                    .layer(middleware::from_fn_with_state(
+                        Arc::clone(&shared),
+                        validate::call,
+                    ));
                 let router = routes.routes().into_axum_router().layer(stages);
                 let metrics = Router::new().route("/metrics", get(metrics_text));
                 (router, metrics.with_state(Arc::clone(&shared)))

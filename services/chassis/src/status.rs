@@ -66,8 +66,12 @@ impl Failure {
 
     /// A field breaks a rule.
     pub fn field(field: impl Into<String>, description: impl Into<String>) -> Self {
-        Self::new(Code::InvalidArgument, "FIELD_INVALID", "the request has invalid fields")
-            .violation(field, description)
+        Self::new(
+            Code::InvalidArgument,
+            "FIELD_INVALID",
+            "the request has invalid fields",
+        )
+        .violation(field, description)
     }
 
     /// Every dynamic part of the message belongs into the metadata as well.
@@ -80,7 +84,9 @@ impl Failure {
     #[must_use]
     pub fn violation(mut self, field: impl Into<String>, description: impl Into<String>) -> Self {
         let field = field.into();
-        self.metadata.entry("field".to_owned()).or_insert_with(|| field.clone());
+        self.metadata
+            .entry("field".to_owned())
+            .or_insert_with(|| field.clone());
         self.violations.push((field, description.into()));
         self
     }
@@ -132,14 +138,20 @@ impl Failure {
                     ..Default::default()
                 })
                 .collect();
-            details.push(pack("google.rpc.BadRequest", &rpc::BadRequest { field_violations }));
+            details.push(pack(
+                "google.rpc.BadRequest",
+                &rpc::BadRequest { field_violations },
+            ));
         }
         if let Some(delay) = self.retry_after {
             let retry_delay = Some(prost_types::Duration {
                 seconds: i64::try_from(delay.as_secs()).unwrap_or(i64::MAX),
                 nanos: i32::try_from(delay.subsec_nanos()).unwrap_or(0),
             });
-            details.push(pack("google.rpc.RetryInfo", &rpc::RetryInfo { retry_delay }));
+            details.push(pack(
+                "google.rpc.RetryInfo",
+                &rpc::RetryInfo { retry_delay },
+            ));
         }
         if let Some((kind, name)) = &self.resource {
             let info = rpc::ResourceInfo {
@@ -225,7 +237,10 @@ mod tests {
             ]
         );
         let info = error_info(&status).unwrap();
-        assert_eq!((info.reason.as_str(), info.domain.as_str()), ("OUT_OF_ORDER", DOMAIN));
+        assert_eq!(
+            (info.reason.as_str(), info.domain.as_str()),
+            ("OUT_OF_ORDER", DOMAIN)
+        );
         assert_eq!(info.metadata.get("wanted").map(String::as_str), Some("3"));
     }
 

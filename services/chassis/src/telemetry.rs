@@ -23,7 +23,8 @@ use tracing_subscriber::{Layer as _, fmt};
 
 use crate::{Environment, Instance};
 
-const DEFAULT_FILTER: &str = "info,sqlx=warn,sea_orm=warn,sea_orm_migration=warn,opentelemetry=warn";
+const DEFAULT_FILTER: &str =
+    "info,sqlx=warn,sea_orm=warn,sea_orm_migration=warn,opentelemetry=warn";
 const FLUSH_LIMIT: Duration = Duration::from_secs(2);
 
 #[derive(Debug, thiserror::Error)]
@@ -103,7 +104,11 @@ pub fn continue_trace(span: &Span, headers: &HeaderMap) -> String {
     }
     let context = span.context();
     let span_context = context.span().span_context().clone();
-    if span_context.is_valid() { span_context.trace_id().to_string() } else { String::new() }
+    if span_context.is_valid() {
+        span_context.trace_id().to_string()
+    } else {
+        String::new()
+    }
 }
 
 /// Writes the trace of `span` into `headers`, if it has one.

@@ -45,9 +45,10 @@ impl Validator {
         let Some((field, description)) = violations.next() else {
             return Ok(());
         };
-        Err(violations.fold(Failure::field(field, description), |failure, (field, description)| {
-            failure.violation(field, description)
-        }))
+        Err(violations.fold(
+            Failure::field(field, description),
+            |failure, (field, description)| failure.violation(field, description),
+        ))
     }
 
     fn collect(&self, message: &DynamicMessage, path: &str, found: &mut Vec<(String, String)>) {
@@ -86,7 +87,11 @@ impl Validator {
 }
 
 fn join(path: &str, name: &str) -> String {
-    if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
+    if path.is_empty() {
+        name.to_owned()
+    } else {
+        format!("{path}.{name}")
+    }
 }
 
 #[cfg(test)]

@@ -47,7 +47,7 @@ impl Embedded {
             bind: self.address,
             data_dir: Some(self.folder.path().to_owned()),
             tokens: Some(Tokens::new(
-                vec![self.management.clone()],
+                std::slice::from_ref(&self.management),
                 services.collect(),
             )),
             leaf_ttl: self.leaf_ttl.unwrap_or(defaults.leaf_ttl),

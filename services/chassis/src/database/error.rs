@@ -47,26 +47,29 @@ impl From<DbErr> for Error {
     fn from(error: DbErr) -> Self {
         let unavailable = match &error {
             DbErr::ConnectionAcquire(_) | DbErr::Conn(_) => true,
-            DbErr::Exec(RuntimeErr::SqlxError(cause)) | DbErr::Query(RuntimeErr::SqlxError(cause)) => {
-                match cause.as_ref() {
-                    sqlx::Error::Database(cause) => match classify(&cause.code().unwrap_or_default()) {
-                        Class::Conflict => return Self::Conflict(error),
-                        Class::Locked => return Self::Locked(error),
-                        Class::Unavailable => true,
-                        Class::Failed => false,
-                    },
-                    sqlx::Error::Io(_)
-                    | sqlx::Error::Tls(_)
-                    | sqlx::Error::Protocol(_)
-                    | sqlx::Error::PoolTimedOut
-                    | sqlx::Error::PoolClosed
-                    | sqlx::Error::WorkerCrashed => true,
-                    _ => false,
-                }
-            }
+            DbErr::Exec(RuntimeErr::SqlxError(cause))
+            | DbErr::Query(RuntimeErr::SqlxError(cause)) => match cause.as_ref() {
+                sqlx::Error::Database(cause) => match classify(&cause.code().unwrap_or_default()) {
+                    Class::Conflict => return Self::Conflict(error),
+                    Class::Locked => return Self::Locked(error),
+                    Class::Unavailable => true,
+                    Class::Failed => false,
+                },
+                sqlx::Error::Io(_)
+                | sqlx::Error::Tls(_)
+                | sqlx::Error::Protocol(_)
+                | sqlx::Error::PoolTimedOut
+                | sqlx::Error::PoolClosed
+                | sqlx::Error::WorkerCrashed => true,
+                _ => false,
+            },
             _ => false,
         };
-        if unavailable { Self::Unavailable(error.to_string()) } else { Self::Failed(error) }
+        if unavailable {
+            Self::Unavailable(error.to_string())
+        } else {
+            Self::Failed(error)
+        }
     }
 }
 

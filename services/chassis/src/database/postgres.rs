@@ -22,7 +22,9 @@ const MIGRATION_LOCK: i64 = 0x6f75_7472_6967;
 pub(super) async fn open(url: &str) -> Result<Database, Error> {
     // The error of a URL that cannot be read may quote its password.
     let options = PgConnectOptions::from_str(url)
-        .map_err(|_| Error::Unavailable("the database URL is neither sqlite: nor postgres:".to_owned()))?
+        .map_err(|_| {
+            Error::Unavailable("the database URL is neither sqlite: nor postgres:".to_owned())
+        })?
         .options(SETTINGS);
     let pool = PgPoolOptions::new()
         .max_connections(POOL)
@@ -31,7 +33,11 @@ pub(super) async fn open(url: &str) -> Result<Database, Error> {
         .await
         .map_err(|error| Error::Unavailable(error.to_string()))?;
     let connection = SqlxPostgresConnector::from_sqlx_postgres_pool(pool);
-    Ok(Database { reader: connection.clone(), writer: connection, file: None })
+    Ok(Database {
+        reader: connection.clone(),
+        writer: connection,
+        file: None,
+    })
 }
 
 /// Held until the transaction ends; a slow migration of another replica is
@@ -39,6 +45,7 @@ pub(super) async fn open(url: &str) -> Result<Database, Error> {
 pub(super) async fn lock_migrations(tx: &Transaction) -> Result<(), Error> {
     tx.execute_unprepared("SET LOCAL lock_timeout = '60s'; SET LOCAL statement_timeout = '60s'")
         .await?;
-    tx.execute_unprepared(&format!("SELECT pg_advisory_xact_lock({MIGRATION_LOCK})")).await?;
+    tx.execute_unprepared(&format!("SELECT pg_advisory_xact_lock({MIGRATION_LOCK})"))
+        .await?;
     Ok(())
 }

@@ -8,7 +8,9 @@ use std::str::FromStr as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sea_orm::{ConnectionTrait as _, DatabaseConnection, DbBackend, SqlxSqliteConnector, Statement};
+use sea_orm::{
+    ConnectionTrait as _, DatabaseConnection, DbBackend, SqlxSqliteConnector, Statement,
+};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 
 use super::{Database, Error};
@@ -48,13 +50,20 @@ pub(super) async fn open(url: &str) -> Result<Database, Error> {
             .idle_timeout(None)
     };
     // The writer first: it creates the file.
-    let writer = pool(1).connect_with(options.clone()).await.map_err(unavailable)?;
+    let writer = pool(1)
+        .connect_with(options.clone())
+        .await
+        .map_err(unavailable)?;
     let writer = SqlxSqliteConnector::from_sqlx_sqlite_pool(writer);
     quick_check(&writer).await?;
     let readers = pool(READERS).connect_lazy_with(options.pragma("query_only", "ON"));
     let reader = SqlxSqliteConnector::from_sqlx_sqlite_pool(readers);
     let file = File::at(path).map_err(|error| Error::Unavailable(error.to_string()))?;
-    Ok(Database { reader, writer, file: Some(file) })
+    Ok(Database {
+        reader,
+        writer,
+        file: Some(file),
+    })
 }
 
 async fn quick_check(connection: &DatabaseConnection) -> Result<(), Error> {
@@ -67,7 +76,9 @@ async fn quick_check(connection: &DatabaseConnection) -> Result<(), Error> {
     if verdict == "ok" {
         return Ok(());
     }
-    Err(Error::Unavailable(format!("quick_check: {verdict}; restore the file from a backup")))
+    Err(Error::Unavailable(format!(
+        "quick_check: {verdict}; restore the file from a backup"
+    )))
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "handed to map_err")]
@@ -78,17 +89,28 @@ fn unavailable(error: sqlx::Error) -> Error {
 impl File {
     fn at(path: PathBuf) -> io::Result<Self> {
         let metadata = std::fs::metadata(&path)?;
-        Ok(Self(Arc::new(Identity { device: metadata.dev(), inode: metadata.ino(), path })))
+        Ok(Self(Arc::new(Identity {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            path,
+        })))
     }
 
     /// Is the file we have open still the one at its path?
     pub(super) fn check(&self) -> Result<(), Error> {
-        let Identity { path, device, inode } = self.0.as_ref();
+        let Identity {
+            path,
+            device,
+            inode,
+        } = self.0.as_ref();
         let same = std::fs::metadata(path)
             .is_ok_and(|metadata| metadata.dev() == *device && metadata.ino() == *inode);
         if same {
             return Ok(());
         }
-        Err(Error::Unavailable(format!("{} is gone; restart the service", path.display())))
+        Err(Error::Unavailable(format!(
+            "{} is gone; restart the service",
+            path.display()
+        )))
     }
 }

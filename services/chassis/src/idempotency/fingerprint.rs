@@ -17,7 +17,10 @@ pub(super) fn fingerprint(message: &DynamicMessage, key_field: &str) -> Vec<u8> 
 fn canonical(message: &DynamicMessage) -> Vec<u8> {
     let mut fields: Vec<_> = message.fields().collect();
     fields.sort_by_key(|(field, _)| field.number());
-    fields.into_iter().flat_map(|(field, value)| field_bytes(message, &field, value)).collect()
+    fields
+        .into_iter()
+        .flat_map(|(field, value)| field_bytes(message, &field, value))
+        .collect()
 }
 
 fn field_bytes(message: &DynamicMessage, field: &FieldDescriptor, value: &Value) -> Vec<u8> {
@@ -35,14 +38,25 @@ fn field_bytes(message: &DynamicMessage, field: &FieldDescriptor, value: &Value)
                     // A message as value is canonical in its own right.
                     let value_bytes = match value {
                         Value::Message(inner) => canonical(inner),
-                        value => alone(message, field, Value::Map([(key.clone(), value.clone())].into())),
+                        value => alone(
+                            message,
+                            field,
+                            Value::Map([(key.clone(), value.clone())].into()),
+                        ),
                     };
-                    let key = alone(message, field, Value::Map([(key.clone(), default_of(field))].into()));
+                    let key = alone(
+                        message,
+                        field,
+                        Value::Map([(key.clone(), default_of(field))].into()),
+                    );
                     [key, value_bytes].concat()
                 })
                 .collect();
             entries.sort_unstable();
-            entries.into_iter().flat_map(|entry| length_delimited(field, entry)).collect()
+            entries
+                .into_iter()
+                .flat_map(|entry| length_delimited(field, entry))
+                .collect()
         }
         value => alone(message, field, value.clone()),
     }
@@ -103,7 +117,10 @@ mod tests {
         let names: Vec<String> = (0..50).map(|number| format!("n{number}")).collect();
         let pairs: Vec<_> = names.iter().map(|name| (name.as_str(), 1.0)).collect();
         let reversed: Vec<_> = pairs.iter().rev().copied().collect();
-        assert_eq!(fingerprint(&structure(&pairs), ""), fingerprint(&structure(&reversed), ""));
+        assert_eq!(
+            fingerprint(&structure(&pairs), ""),
+            fingerprint(&structure(&reversed), "")
+        );
     }
 
     #[test]
@@ -117,7 +134,9 @@ mod tests {
     #[test]
     fn the_key_field_makes_none() {
         let pool = prost_reflect::DescriptorPool::global();
-        let method = pool.get_message_by_name("google.protobuf.SourceContext").unwrap();
+        let method = pool
+            .get_message_by_name("google.protobuf.SourceContext")
+            .unwrap();
         let with = |name: &str| {
             let mut message = DynamicMessage::new(method.clone());
             message.set_field_by_name("file_name", Value::String(name.to_owned()));
@@ -127,6 +146,9 @@ mod tests {
             fingerprint(&with("key-1"), "file_name"),
             fingerprint(&with("key-2"), "file_name")
         );
-        assert_ne!(fingerprint(&with("key-1"), ""), fingerprint(&with("key-2"), ""));
+        assert_ne!(
+            fingerprint(&with("key-1"), ""),
+            fingerprint(&with("key-2"), "")
+        );
     }
 }

@@ -30,7 +30,9 @@ impl Call {
         let (Some(method), Some(Decoded(message))) =
             (extensions.get::<Arc<Method>>(), extensions.get::<Decoded>())
         else {
-            return Err(Failure::internal(&"no decoded request: the server's checks did not run"));
+            return Err(Failure::internal(
+                &"no decoded request: the server's checks did not run",
+            ));
         };
         let in_body = match method.key_field.as_str() {
             "" => None,
@@ -87,7 +89,10 @@ fn from_metadata(metadata: &MetadataMap) -> Result<Option<String>, Failure> {
     if values.next().is_some() {
         return Err(invalid("there is more than one"));
     }
-    let text = value.to_str().map_err(|_| invalid("not printable ASCII"))?.trim();
+    let text = value
+        .to_str()
+        .map_err(|_| invalid("not printable ASCII"))?
+        .trim();
     let key = match text.strip_prefix('"') {
         None => text.to_owned(),
         Some(quoted) => unquote(quoted).ok_or_else(|| invalid("the quotes do not match"))?,
@@ -195,15 +200,45 @@ mod tests {
         for (metadata, body, policy, expected) in [
             (None, None, KeyPolicy::None, Ok(None)),
             (None, None, KeyPolicy::Generated, Ok(None)),
-            (None, None, KeyPolicy::Required, Err("IDEMPOTENCY_KEY_REQUIRED")),
+            (
+                None,
+                None,
+                KeyPolicy::Required,
+                Err("IDEMPOTENCY_KEY_REQUIRED"),
+            ),
             (key("a"), None, KeyPolicy::Required, Ok(key("a"))),
             (None, key("a"), KeyPolicy::Required, Ok(key("a"))),
             (key("a"), key("a"), KeyPolicy::Required, Ok(key("a"))),
-            (key("a"), key("b"), KeyPolicy::Required, Err("IDEMPOTENCY_KEY_CONFLICT")),
-            (key(""), None, KeyPolicy::Required, Err("IDEMPOTENCY_KEY_INVALID")),
-            (key(&long), None, KeyPolicy::None, Err("IDEMPOTENCY_KEY_INVALID")),
-            (key("ä"), None, KeyPolicy::None, Err("IDEMPOTENCY_KEY_INVALID")),
-            (key("a\tb"), None, KeyPolicy::None, Err("IDEMPOTENCY_KEY_INVALID")),
+            (
+                key("a"),
+                key("b"),
+                KeyPolicy::Required,
+                Err("IDEMPOTENCY_KEY_CONFLICT"),
+            ),
+            (
+                key(""),
+                None,
+                KeyPolicy::Required,
+                Err("IDEMPOTENCY_KEY_INVALID"),
+            ),
+            (
+                key(&long),
+                None,
+                KeyPolicy::None,
+                Err("IDEMPOTENCY_KEY_INVALID"),
+            ),
+            (
+                key("ä"),
+                None,
+                KeyPolicy::None,
+                Err("IDEMPOTENCY_KEY_INVALID"),
+            ),
+            (
+                key("a\tb"),
+                None,
+                KeyPolicy::None,
+                Err("IDEMPOTENCY_KEY_INVALID"),
+            ),
         ] {
             let chosen = choose(metadata.clone(), body, policy).map_err(|failure| failure.reason());
             assert_eq!(chosen, expected, "{metadata:?}");

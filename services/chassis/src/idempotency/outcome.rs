@@ -17,11 +17,17 @@ pub struct Outcome {
 
 impl Outcome {
     pub fn of(response: &impl Message) -> Self {
-        Self { code: Code::Ok, body: response.encode_to_vec() }
+        Self {
+            code: Code::Ok,
+            body: response.encode_to_vec(),
+        }
     }
 
     pub fn refused(failure: &Failure) -> Self {
-        Self { code: failure.code(), body: failure.to_proto().encode_to_vec() }
+        Self {
+            code: failure.code(),
+            body: failure.to_proto().encode_to_vec(),
+        }
     }
 
     /// The same answer again, marked as such.

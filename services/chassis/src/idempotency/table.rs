@@ -54,7 +54,10 @@ impl MigrationName for Migration {
     }
 }
 
-#[expect(elided_lifetimes_in_paths, reason = "the trait's own signature hides it")]
+#[expect(
+    elided_lifetimes_in_paths,
+    reason = "the trait's own signature hides it"
+)]
 #[async_trait]
 impl MigrationTrait for Migration {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
@@ -62,7 +65,10 @@ impl MigrationTrait for Migration {
         let required = |column: Column| text(column).not_null().take();
         let number = |column: Column| ColumnDef::new(column).big_integer().not_null().take();
         let mut primary = Index::create();
-        primary.col(Column::Principal).col(Column::Method).col(Column::Key);
+        primary
+            .col(Column::Principal)
+            .col(Column::Method)
+            .col(Column::Key);
         let table = Table::create()
             .table(Entity)
             .col(required(Column::Principal))
@@ -110,7 +116,9 @@ impl Model {
                 change(tx, call, [(Column::LockedUntil, lease)]).await?;
                 Ok(Begin::First)
             }
-            other => Err(Failure::internal(&format!("idempotency key in state {other}"))),
+            other => Err(Failure::internal(&format!(
+                "idempotency key in state {other}"
+            ))),
         }
     }
 }

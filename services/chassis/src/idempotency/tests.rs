@@ -90,7 +90,10 @@ async fn a_bound_key_names_its_resource_until_it_is_given_back() {
     let tx = bench.database.begin().await.unwrap();
     bench.keys.bind(&tx, &call, "order-1").await.unwrap();
     tx.commit().await.unwrap();
-    assert_eq!(bench.begin(&call).await, Ok(Begin::Bound("order-1".to_owned())));
+    assert_eq!(
+        bench.begin(&call).await,
+        Ok(Begin::Bound("order-1".to_owned()))
+    );
     let tx = bench.database.begin().await.unwrap();
     bench.keys.release(&tx, &call).await.unwrap();
     tx.commit().await.unwrap();

@@ -40,7 +40,9 @@ pub(super) async fn call(
 }
 
 pub(crate) fn refuse(failure: Failure) -> Response {
-    Status::from(failure).into_http::<axum::body::Body>().into_response()
+    Status::from(failure)
+        .into_http::<axum::body::Body>()
+        .into_response()
 }
 
 fn caller(request: &Request, method: &Method) -> Result<Caller, Failure> {
@@ -54,8 +56,10 @@ async fn within_deadline(work: impl Future<Output = Response>) -> Response {
     let Some(deadline) = Context::current().deadline() else {
         return work.await;
     };
-    tokio::time::timeout_at(deadline, work).await.unwrap_or_else(|_| {
-        let status = Status::new(Code::DeadlineExceeded, "the caller's deadline has passed");
-        status.into_http::<axum::body::Body>().into_response()
-    })
+    tokio::time::timeout_at(deadline, work)
+        .await
+        .unwrap_or_else(|_| {
+            let status = Status::new(Code::DeadlineExceeded, "the caller's deadline has passed");
+            status.into_http::<axum::body::Body>().into_response()
+        })
 }

@@ -54,7 +54,10 @@ pub(super) async fn serve(
     }
     drop(listener);
     tracing::info!(connections = draining.count(), "draining");
-    if tokio::time::timeout(grace, draining.shutdown()).await.is_err() {
+    if tokio::time::timeout(grace, draining.shutdown())
+        .await
+        .is_err()
+    {
         tracing::warn!(?grace, "calls in flight were cut: the grace is over");
     }
     connections.shutdown().await;

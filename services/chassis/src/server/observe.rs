@@ -51,7 +51,9 @@ pub(super) async fn call(
         code: None,
     };
     let mut response = serve(&span, request, next).await;
-    response.headers_mut().insert(SERVED_BY, shared.served_by.clone());
+    response
+        .headers_mut()
+        .insert(SERVED_BY, shared.served_by.clone());
     // Trailers-Only: the status stands among the headers.
     ended.code = Status::from_header_map(response.headers()).map(|status| status.code());
     response.map(|body| Body::new(Watched { body, ended }))
@@ -73,7 +75,9 @@ pub(super) async fn http(
     );
     let mut response = serve(&span, request, next).await;
     span.record("http.response.status_code", response.status().as_u16());
-    response.headers_mut().insert(SERVED_BY, shared.served_by.clone());
+    response
+        .headers_mut()
+        .insert(SERVED_BY, shared.served_by.clone());
     response
 }
 
@@ -81,7 +85,10 @@ async fn serve(span: &Span, request: Request, next: Next) -> Response {
     let trace_id = telemetry::continue_trace(span, request.headers());
     span.record("trace_id", trace_id);
     let context = Context::from_headers(request.headers());
-    context.scope(next.run(request)).instrument(span.clone()).await
+    context
+        .scope(next.run(request))
+        .instrument(span.clone())
+        .await
 }
 
 /// The end of a call. It reports when dropped, so that a call its caller

@@ -58,7 +58,12 @@ pub(super) fn message(
     }
     into.insert(message.full_name().to_owned(), Vec::new());
     let pool = message.parent_pool();
-    refuse(pool, "MessageOptions", message.full_name(), &message.options())?;
+    refuse(
+        pool,
+        "MessageOptions",
+        message.full_name(),
+        &message.options(),
+    )?;
     for oneof in message.oneofs() {
         refuse(pool, "OneofOptions", oneof.full_name(), &oneof.options())?;
     }
@@ -92,7 +97,11 @@ fn refuse(
     }
 }
 
-fn extension(pool: &DescriptorPool, options: &str, value: &DynamicMessage) -> Option<DynamicMessage> {
+fn extension(
+    pool: &DescriptorPool,
+    options: &str,
+    value: &DynamicMessage,
+) -> Option<DynamicMessage> {
     let extension = pool
         .get_message_by_name(&format!("google.protobuf.{options}"))?
         .get_extension(EXTENSION)?;
@@ -107,7 +116,12 @@ fn field_rules(
     annotation: &DynamicMessage,
 ) -> Result<FieldRules, UnsupportedRule> {
     let name = field.full_name().to_owned();
-    let mut compiled = FieldRules { field, required: false, ignore_zero: false, rules: Vec::new() };
+    let mut compiled = FieldRules {
+        field,
+        required: false,
+        ignore_zero: false,
+        rules: Vec::new(),
+    };
     if annotation.unknown_fields().next().is_some() || annotation.extensions().next().is_some() {
         return Err(unsupported(&name, "an extension"));
     }
@@ -147,8 +161,16 @@ fn rule_of(
     let flag = |rule: Rule| value.as_bool().map(|on| on.then_some(rule));
     let is_integer = matches!(
         group,
-        "int32" | "int64" | "uint32" | "uint64" | "sint32" | "sint64" | "fixed32" | "fixed64"
-            | "sfixed32" | "sfixed64"
+        "int32"
+            | "int64"
+            | "uint32"
+            | "uint64"
+            | "sint32"
+            | "sint64"
+            | "fixed32"
+            | "fixed64"
+            | "sfixed32"
+            | "sfixed64"
     );
     let is_scalar = is_integer || matches!(group, "string" | "bool" | "enum");
     let rule = match (group, rule) {
@@ -190,9 +212,18 @@ fn as_field(group: &str, value: &Value) -> Value {
 }
 
 fn as_fields(group: &str, values: &Value) -> Option<Vec<Value>> {
-    Some(values.as_list()?.iter().map(|value| as_field(group, value)).collect())
+    Some(
+        values
+            .as_list()?
+            .iter()
+            .map(|value| as_field(group, value))
+            .collect(),
+    )
 }
 
 fn unsupported(element: &str, rule: &str) -> UnsupportedRule {
-    UnsupportedRule { element: element.to_owned(), rule: rule.to_owned() }
+    UnsupportedRule {
+        element: element.to_owned(),
+        rule: rule.to_owned(),
+    }
 }

@@ -54,7 +54,10 @@ where
 /// reach the handler unchecked.
 fn decode(method: &Method, body: &Bytes) -> Result<DynamicMessage, Failure> {
     let malformed = || {
-        Failure::field("", "the request is not one uncompressed message of the method's type")
+        Failure::field(
+            "",
+            "the request is not one uncompressed message of the method's type",
+        )
     };
     let (prefix, message) = body.split_first_chunk::<PREFIX>().ok_or_else(malformed)?;
     let [0, length @ ..] = *prefix else {
@@ -67,5 +70,9 @@ fn decode(method: &Method, body: &Bytes) -> Result<DynamicMessage, Failure> {
 }
 
 fn too_large() -> Failure {
-    Failure::new(Code::ResourceExhausted, "MESSAGE_TOO_LARGE", "the message is larger than 4 MiB")
+    Failure::new(
+        Code::ResourceExhausted,
+        "MESSAGE_TOO_LARGE",
+        "the message is larger than 4 MiB",
+    )
 }

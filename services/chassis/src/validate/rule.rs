@@ -30,35 +30,64 @@ impl Rule {
     pub(super) fn broken_by(&self, value: &Value) -> Option<String> {
         let (holds, demand) = match self {
             Self::Const(expected) => (value == expected, format!("must be {}", show(expected))),
-            Self::In(allowed) => (allowed.contains(value), format!("must be {}", list(allowed))),
-            Self::NotIn(banned) => (!banned.contains(value), format!("must not be {}", list(banned))),
-            Self::Len(length) => (chars(value) == *length, format!("must have {length} characters")),
-            Self::MinLen(least) => {
-                (chars(value) >= *least, format!("must have at least {least} characters"))
-            }
-            Self::MaxLen(most) => {
-                (chars(value) <= *most, format!("must have at most {most} characters"))
-            }
-            Self::Pattern(pattern) => {
-                (value.as_str().is_some_and(|text| pattern.is_match(text)), format!("must match {pattern}"))
-            }
-            Self::Email => {
-                (value.as_str().is_some_and(is_email), "must be an e-mail address".to_owned())
-            }
-            Self::Uuid => (value.as_str().is_some_and(is_uuid), "must be a UUID".to_owned()),
-            Self::Gt(bound) => (integer(value) > *bound, format!("must be greater than {bound}")),
-            Self::Gte(bound) => (integer(value) >= *bound, format!("must be at least {bound}")),
-            Self::Lt(bound) => (integer(value) < *bound, format!("must be less than {bound}")),
+            Self::In(allowed) => (
+                allowed.contains(value),
+                format!("must be {}", list(allowed)),
+            ),
+            Self::NotIn(banned) => (
+                !banned.contains(value),
+                format!("must not be {}", list(banned)),
+            ),
+            Self::Len(length) => (
+                chars(value) == *length,
+                format!("must have {length} characters"),
+            ),
+            Self::MinLen(least) => (
+                chars(value) >= *least,
+                format!("must have at least {least} characters"),
+            ),
+            Self::MaxLen(most) => (
+                chars(value) <= *most,
+                format!("must have at most {most} characters"),
+            ),
+            Self::Pattern(pattern) => (
+                value.as_str().is_some_and(|text| pattern.is_match(text)),
+                format!("must match {pattern}"),
+            ),
+            Self::Email => (
+                value.as_str().is_some_and(is_email),
+                "must be an e-mail address".to_owned(),
+            ),
+            Self::Uuid => (
+                value.as_str().is_some_and(is_uuid),
+                "must be a UUID".to_owned(),
+            ),
+            Self::Gt(bound) => (
+                integer(value) > *bound,
+                format!("must be greater than {bound}"),
+            ),
+            Self::Gte(bound) => (
+                integer(value) >= *bound,
+                format!("must be at least {bound}"),
+            ),
+            Self::Lt(bound) => (
+                integer(value) < *bound,
+                format!("must be less than {bound}"),
+            ),
             Self::Lte(bound) => (integer(value) <= *bound, format!("must be at most {bound}")),
-            Self::MinItems(least) => {
-                (count(value) >= *least, format!("must have at least {least} entries"))
-            }
-            Self::MaxItems(most) => {
-                (count(value) <= *most, format!("must have at most {most} entries"))
-            }
+            Self::MinItems(least) => (
+                count(value) >= *least,
+                format!("must have at least {least} entries"),
+            ),
+            Self::MaxItems(most) => (
+                count(value) <= *most,
+                format!("must have at most {most} entries"),
+            ),
             Self::Unique => (is_unique(value), "must not repeat an entry".to_owned()),
             Self::DefinedOnly(kind) => {
-                let known = value.as_enum_number().is_some_and(|number| kind.get_value(number).is_some());
+                let known = value
+                    .as_enum_number()
+                    .is_some_and(|number| kind.get_value(number).is_some());
                 (known, "must be a value of the enum".to_owned())
             }
         };
@@ -90,7 +119,10 @@ fn count(value: &Value) -> u64 {
 
 fn is_unique(value: &Value) -> bool {
     let items = value.as_list().unwrap_or_default();
-    items.iter().enumerate().all(|(at, item)| !items.iter().take(at).any(|other| other == item))
+    items
+        .iter()
+        .enumerate()
+        .all(|(at, item)| !items.iter().take(at).any(|other| other == item))
 }
 
 /// Letters, digits and hyphens, one `@`, labels of at most 63; the HTML
@@ -108,7 +140,9 @@ fn is_email(text: &str) -> bool {
 
 fn is_label(label: &str) -> bool {
     (1..=63).contains(&label.len())
-        && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+        && label
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
         && !label.starts_with('-')
         && !label.ends_with('-')
 }
@@ -128,7 +162,9 @@ fn list(values: &[Value]) -> String {
 fn show(value: &Value) -> String {
     match value.as_str() {
         Some(text) => format!("{text:?}"),
-        None => value.as_bool().map_or_else(|| integer(value).to_string(), |value| value.to_string()),
+        None => value
+            .as_bool()
+            .map_or_else(|| integer(value).to_string(), |value| value.to_string()),
     }
 }
 
@@ -168,12 +204,28 @@ mod tests {
             (Rule::NotIn(vec![Value::I32(0)]), Value::I32(0), false),
             (Rule::In(vec![text("a"), text("b")]), text("b"), true),
             (Rule::Const(text("a")), text("b"), false),
-            (Rule::Uuid, text("0197b2c4-7d3e-7c11-9a52-1f0c8e4b6a10"), true),
+            (
+                Rule::Uuid,
+                text("0197b2c4-7d3e-7c11-9a52-1f0c8e4b6a10"),
+                true,
+            ),
             (Rule::Uuid, text("0197b2c47d3e7c119a521f0c8e4b6a10"), false),
-            (Rule::Unique, Value::List(vec![Value::I32(1), Value::I32(1)]), false),
-            (Rule::MaxItems(1), Value::List(vec![Value::I32(1), Value::I32(1)]), false),
+            (
+                Rule::Unique,
+                Value::List(vec![Value::I32(1), Value::I32(1)]),
+                false,
+            ),
+            (
+                Rule::MaxItems(1),
+                Value::List(vec![Value::I32(1), Value::I32(1)]),
+                false,
+            ),
         ] {
-            assert_eq!(rule.broken_by(&value).is_none(), holds, "{rule:?} {value:?}");
+            assert_eq!(
+                rule.broken_by(&value).is_none(),
+                holds,
+                "{rule:?} {value:?}"
+            );
         }
     }
 }

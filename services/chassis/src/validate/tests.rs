@@ -1,4 +1,3 @@
-use prost::Message as _;
 use prost_reflect::DynamicMessage;
 
 use super::*;
@@ -7,7 +6,9 @@ fn checked(name: &str, message: &impl prost::Message) -> Result<(), Vec<&'static
     let kind = outrigger_proto::pool().get_message_by_name(name).unwrap();
     let validator = Validator::new([&kind]).unwrap();
     let message = DynamicMessage::decode(kind, message.encode_to_vec().as_slice()).unwrap();
-    validator.check(&message).map_err(|failure| vec![failure.reason()])
+    validator
+        .check(&message)
+        .map_err(|failure| vec![failure.reason()])
 }
 
 #[test]
@@ -23,7 +24,11 @@ fn the_contracts_rules_hold() {
         (ids(&["P-101", "P-101"]), false),
         (ids(&["P-101"; 101]), false),
     ] {
-        let expected = if valid { Ok(()) } else { Err(vec!["FIELD_INVALID"]) };
+        let expected = if valid {
+            Ok(())
+        } else {
+            Err(vec!["FIELD_INVALID"])
+        };
         assert_eq!(checked(name, &request), expected, "{request:?}");
     }
 }
