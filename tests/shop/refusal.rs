@@ -63,10 +63,8 @@ const CASES: [Case; 10] = [
     (
         "a missing key",
         |body| {
-            drop(
-                body.as_object_mut()
-                    .map(|fields| fields.remove("idempotencyKey")),
-            )
+            body.as_object_mut()
+                .and_then(|fields| fields.remove("idempotencyKey"));
         },
         400,
         "IDEMPOTENCY_KEY_REQUIRED",
