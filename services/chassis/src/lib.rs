@@ -51,6 +51,9 @@ pub mod clock;
 pub mod failpoint;
 /// Identifiers and random bytes, so that tests control them.
 pub mod ids;
+/// Databases for the tests of stores, on both engines.
+#[cfg(any(test, feature = "scratch"))]
+pub mod scratch;
 
 pub use address::Address;
 pub use caller::Caller;

@@ -4,7 +4,7 @@
 use async_trait::async_trait;
 use jiff::Timestamp;
 use sea_orm::entity::prelude::*;
-use sea_orm::{Condition, Set, TryInsertResult};
+use sea_orm::{Condition, DbBackend, Set, TryInsertResult};
 use sea_orm_migration::prelude::{
     ColumnDef, Index, MigrationName, MigrationTrait, SchemaManager, Table,
 };
@@ -111,15 +111,29 @@ impl Model {
             })),
             BOUND => Ok(Begin::Bound(self.resource.clone().unwrap_or_default())),
             RUNNING if self.locked_until > now.as_microsecond() => Ok(Begin::Running),
-            RUNNING => {
-                let lease = Expr::value(lease.as_microsecond());
-                change(tx, call, [(Column::LockedUntil, lease)]).await?;
-                Ok(Begin::First)
-            }
+            RUNNING if self.take_over(tx, call, lease).await? => Ok(Begin::First),
+            RUNNING => Ok(Begin::Running),
             other => Err(Failure::internal(&format!(
                 "idempotency key in state {other}"
             ))),
         }
+    }
+
+    /// Only one of those who found the lapsed lease gets it.
+    async fn take_over(
+        &self,
+        tx: &Transaction,
+        call: &Call,
+        lease: Timestamp,
+    ) -> Result<bool, Error> {
+        let taken = Entity::update_many()
+            .col_expr(Column::LockedUntil, Expr::value(lease.as_microsecond()))
+            .filter(of(call))
+            .filter(Column::State.eq(RUNNING))
+            .filter(Column::LockedUntil.eq(self.locked_until))
+            .exec(tx)
+            .await?;
+        Ok(taken.rows_affected == 1)
     }
 }
 
@@ -140,6 +154,8 @@ pub(super) async fn insert(
     lease: Timestamp,
     expires_at: Timestamp,
 ) -> Result<bool, Error> {
+    // The first one's transaction may be open: PostgreSQL waits for its end.
+    lock_timeout(tx, "1s").await?;
     let taken = Entity::insert(ActiveModel {
         principal: Set(call.owner().to_owned()),
         method: Set(call.method().to_owned()),
@@ -156,7 +172,16 @@ pub(super) async fn insert(
     .on_conflict_do_nothing_on([Column::Principal, Column::Method, Column::Key])
     .exec_without_returning(tx)
     .await?;
+    lock_timeout(tx, "2s").await?;
     Ok(matches!(taken, TryInsertResult::Inserted(1)))
+}
+
+async fn lock_timeout(tx: &Transaction, limit: &str) -> Result<(), Error> {
+    if tx.get_database_backend() == DbBackend::Postgres {
+        tx.execute_unprepared(&format!("SET LOCAL lock_timeout = '{limit}'"))
+            .await?;
+    }
+    Ok(())
 }
 
 /// The row of the call's key.
