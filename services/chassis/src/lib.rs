@@ -51,7 +51,7 @@ pub mod clock;
 pub mod failpoint;
 /// Identifiers and random bytes, so that tests control them.
 pub mod ids;
-/// Databases for the tests of stores, on both engines.
+/// Databases and running services for tests.
 #[cfg(any(test, feature = "scratch"))]
 pub mod scratch;
 

@@ -1,11 +1,16 @@
-//! Databases for the tests of stores: a SQLite file each time, and a database
+//! What the tests of services share. [`Served`] runs a whole service in the
+//! test's process. Databases for the tests of stores: a SQLite file each time, and a database
 //! of its own on the PostgreSQL of `OUTRIGGER_TEST_POSTGRES_URL` where there is
 //! one. Without it the test says so on stderr, and fails when
 //! `OUTRIGGER_REQUIRE` names `postgres`.
 
+mod served;
+
 use std::io::Write as _;
 
 use sea_orm::ConnectionTrait as _;
+
+pub use served::{Served, as_service, as_user};
 
 /// Runs `test` with the URL of a fresh, empty database, once an engine.
 pub async fn on_each_engine(test: impl AsyncFn(String)) {
