@@ -6,6 +6,7 @@
 //! An outgoing call carries the trace, the baggage and what is left of the
 //! deadline of the call being served ([`Context`]).
 
+use std::error::Error;
 use std::pin::Pin;
 use std::task::{self, Poll};
 use std::time::Duration;
@@ -15,6 +16,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio_util::either::Either;
 use tonic::body::Body;
 use tonic::transport::{Channel, Endpoint, Uri};
+use tonic::{Status, TimeoutExpired};
 use tower::Service;
 use tracing::Instrument as _;
 
@@ -94,14 +96,27 @@ async fn connect(address: Address) -> std::io::Result<TokioIo<Either<TcpStream, 
     Ok(TokioIo::new(stream))
 }
 
+/// The library calls a deadline that passed here a cancellation, which a caller
+/// would take for somebody's wish.
+fn status(error: tonic::transport::Error) -> Status {
+    let mut cause: Option<&(dyn Error + 'static)> = Some(&error);
+    while let Some(current) = cause {
+        if current.is::<TimeoutExpired>() {
+            return Status::deadline_exceeded("the deadline passed before the peer answered");
+        }
+        cause = current.source();
+    }
+    Status::from_error(Box::new(error))
+}
+
 impl Service<http::Request<Body>> for Peer {
     type Response = http::Response<Body>;
-    type Error = tonic::transport::Error;
+    type Error = Status;
     type Future =
         Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send + 'static>>;
 
     fn poll_ready(&mut self, context: &mut task::Context<'_>) -> Poll<Result<(), Self::Error>> {
-        Service::<http::Request<Body>>::poll_ready(&mut self.channel, context)
+        Service::<http::Request<Body>>::poll_ready(&mut self.channel, context).map_err(status)
     }
 
     fn call(&mut self, mut request: http::Request<Body>) -> Self::Future {
@@ -122,6 +137,6 @@ impl Service<http::Request<Body>> for Peer {
         // The clone keeps the readiness that was polled on this one.
         let fresh = self.channel.clone();
         let mut ready = std::mem::replace(&mut self.channel, fresh);
-        Box::pin(async move { ready.call(request).await }.instrument(span))
+        Box::pin(async move { ready.call(request).await.map_err(status) }.instrument(span))
     }
 }

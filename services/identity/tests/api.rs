@@ -1,4 +1,5 @@
 //! The service as its callers see it: over its socket, by gRPC and by HTTP.
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
 use std::path::Path;
 
