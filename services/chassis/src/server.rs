@@ -1,9 +1,10 @@
 //! A service on one socket: gRPC with health and reflection (v1 and v1alpha),
 //! `GET /health`, `/health/live` and `/metrics` over HTTP/1.1 or h2c.
 //!
-//! A call passes, outermost first: observe (span, `x-served-by`, count), admit
-//! (caller, scope, deadline), validate, handler. Health, reflection and the
-//! HTTP paths are open to whoever reaches the socket: the sidecar asks them.
+//! Every answer carries `x-served-by`. A call passes, outermost first: observe
+//! (span, count), admit (caller, scope, deadline), validate, handler. Health,
+//! reflection and the HTTP paths are open to whoever reaches the socket: the
+//! sidecar asks them.
 
 mod admit;
 mod connection;
@@ -66,7 +67,6 @@ enum Routes {
 /// What the stages of one server share.
 #[derive(Debug)]
 struct Shared {
-    served_by: http::HeaderValue,
     methods: Methods,
     validator: Validator,
     metrics: Metrics,
@@ -149,7 +149,6 @@ impl Server {
         let served_by = http::HeaderValue::try_from(self.instance.to_string())
             .unwrap_or_else(|_| http::HeaderValue::from_static("unnamed"));
         let shared = Arc::new(Shared {
-            served_by,
             methods,
             validator,
             metrics: Metrics::default(),
@@ -175,7 +174,7 @@ impl Server {
                 (router, metrics.with_state(Arc::clone(&shared)))
             }
             Routes::Http(router) => {
-                let observe = middleware::from_fn_with_state(Arc::clone(&shared), observe::http);
+                let observe = middleware::from_fn(observe::http);
                 (router.layer(observe), Router::new())
             }
         };
@@ -183,7 +182,8 @@ impl Server {
             .route("/health", get(readiness))
             .route("/health/live", get(liveness))
             .with_state(health);
-        Ok(router.merge(health).merge(metrics))
+        let served_by = middleware::map_response_with_state(served_by, observe::served_by);
+        Ok(router.merge(health).merge(metrics).layer(served_by))
     }
 }
 

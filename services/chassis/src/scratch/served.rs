@@ -87,6 +87,10 @@ impl Served {
             .await
             .expect("an answering service");
         let (head, body) = response.split_once("\r\n\r\n").expect("an HTTP answer");
+        assert!(
+            head.contains("x-served-by: "),
+            "an answer names no maker: {head}"
+        );
         let status = head
             .split(' ')
             .nth(1)

@@ -1,6 +1,5 @@
-//! The outermost stage: one span a call, child of the caller's; `x-served-by`
-//! on every answer; the call counted and logged once its last byte is out, with
-//! the code its caller heard.
+//! The outermost stage: one span a call, child of the caller's; the call
+//! counted and logged once its last byte is out, with the code its caller heard.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -11,7 +10,7 @@ use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
 use bytes::Bytes;
-use http::HeaderName;
+use http::{HeaderName, HeaderValue};
 use http_body::{Frame, SizeHint};
 use tokio::time::Instant;
 use tonic::{Code, Status};
@@ -50,21 +49,14 @@ pub(super) async fn call(
         since: Instant::now(),
         code: None,
     };
-    let mut response = serve(&span, request, next).await;
-    response
-        .headers_mut()
-        .insert(SERVED_BY, shared.served_by.clone());
+    let response = serve(&span, request, next).await;
     // Trailers-Only: the status stands among the headers.
     ended.code = Status::from_header_map(response.headers()).map(|status| status.code());
     response.map(|body| Body::new(Watched { body, ended }))
 }
 
 /// The same for routes that are no gRPC methods: the gateway names its own.
-pub(super) async fn http(
-    State(shared): State<Arc<Shared>>,
-    request: Request,
-    next: Next,
-) -> Response {
+pub(super) async fn http(request: Request, next: Next) -> Response {
     let span = tracing::info_span!(
         "request",
         otel.name = Empty,
@@ -73,11 +65,17 @@ pub(super) async fn http(
         http.response.status_code = Empty,
         trace_id = Empty,
     );
-    let mut response = serve(&span, request, next).await;
+    let response = serve(&span, request, next).await;
     span.record("http.response.status_code", response.status().as_u16());
     response
-        .headers_mut()
-        .insert(SERVED_BY, shared.served_by.clone());
+}
+
+/// Every answer says who made it, health and metrics too.
+pub(super) async fn served_by(
+    State(served_by): State<HeaderValue>,
+    mut response: Response,
+) -> Response {
+    response.headers_mut().insert(SERVED_BY, served_by);
     response
 }
 
