@@ -15,10 +15,10 @@ mod application;
 /// Connections and failures, counted.
 mod metrics;
 
-#[cfg(test)]
-mod tests;
 
 pub use application::Application;
+pub(crate) use application::Parts as ApplicationParts;
 pub(crate) use dial::{Buffered, READ_BUFFER, tune};
 pub(crate) use metrics::Metrics;
+pub(crate) use pool::{PATIENCE, Parts};
 pub use pool::{Pool, State};

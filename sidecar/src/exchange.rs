@@ -1,4 +1,7 @@
 //! One attempt on one stream.
+//!
+//! How an attempt ended is told as evidence: `unsent` when the call provably never left, `refused` when the peer provably did not take
+//! it, else what broke. Nothing is repeated here.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -8,12 +11,20 @@ use crate::connect::{Application, Pool};
 use crate::error::Error;
 use crate::stack::{Call, Reply};
 
-/// One attempt on a pooled mTLS connection to `endpoint`. The returned body drives the request's body too; dropping it resets the stream.
+/// One attempt on a pooled mTLS connection to `endpoint`. The reply's body drives what is left of the request's; dropping this future or
+/// the reply resets the stream.
 pub async fn exchange(pool: &Rc<Pool>, endpoint: &Arc<Endpoint>, call: Call) -> Result<Reply, Error> {
-    unimplemented!("{pool:?} {endpoint:?} {call:?}")
+    // A drop while waiting leaves a connection being made, which the next call uses.
+    let client = pool.acquire(endpoint).await?;
+    // A drop from here on resets the stream with CANCEL.
+    client.call(call).await
 }
 
-/// One attempt on the local application.
+/// One attempt on the local application. An application that cannot be reached has not seen the call.
 pub async fn to_application(application: &Rc<Application>, call: Call) -> Result<Reply, Error> {
-    unimplemented!("{application:?} {call:?}")
+    if application.speaks_http1(call.protocol) {
+        return application.call_http1(call).await;
+    }
+    let client = application.acquire().await?;
+    client.call(call).await
 }

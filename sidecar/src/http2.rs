@@ -23,7 +23,5 @@ pub(crate) mod server;
 /// Connections we make.
 pub(crate) mod client;
 
-#[cfg(test)]
-mod tests;
 
 pub use credit::Credit;

@@ -15,6 +15,9 @@ pub mod edge;
 /// What a stage is, and what flows through it.
 pub mod stack;
 
+/// How a connection arrives.
+mod accept;
+
 /// How a connection is secured.
 pub mod tls;
 
@@ -23,6 +26,9 @@ pub mod identity;
 
 /// How bytes become calls over HTTP/2.
 pub mod http2;
+
+/// The same over HTTP/1.1.
+mod http1;
 
 /// What gRPC says.
 pub mod grpc;
@@ -77,6 +83,9 @@ pub mod control;
 
 /// The operators' view.
 pub mod admin;
+
+/// The command line.
+pub mod cli;
 
 /// Everything that can be set.
 pub mod config;

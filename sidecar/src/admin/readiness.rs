@@ -2,9 +2,16 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
 
 use crate::identity::Current;
 use crate::snapshot::Shared;
+
+/// While something is missing it is said this often.
+const TOLD_EVERY: Duration = Duration::from_secs(10);
+const LOOK_EVERY: Duration = Duration::from_millis(250);
 
 /// Reads the conditions where they are known; owns only whether we are leaving.
 #[derive(Debug)]
@@ -12,18 +19,43 @@ pub struct Readiness {
     identity: Arc<Current>,
     shared: Arc<Shared>,
     draining: AtomicBool,
+    since: Instant,
 }
 
 // === impl Readiness ===
 
 impl Readiness {
     pub fn new(identity: Arc<Current>, shared: Arc<Shared>) -> Self {
-        Self { identity, shared, draining: AtomicBool::new(false) }
+        Self { identity, shared, draining: AtomicBool::new(false), since: Instant::now() }
     }
 
     /// From now on `/ready` says no.
     pub fn drain(&self) {
         self.draining.store(true, Ordering::Release);
+    }
+
+    /// Since when this process runs.
+    pub fn since(&self) -> Duration {
+        self.since.elapsed()
+    }
+
+    /// Says every 10 s in the log what is missing, until nothing is. Never ends.
+    pub async fn narrate(&self) {
+        let mut told = Vec::new();
+        let mut last = Instant::now();
+        loop {
+            let missing = self.missing();
+            if missing != told || (!missing.is_empty() && last.elapsed() >= TOLD_EVERY) {
+                if missing.is_empty() {
+                    tracing::info!("ready");
+                } else {
+                    tracing::info!(waiting_for = ?missing, since = ?self.since(), "not ready yet");
+                }
+                told = missing;
+                last = Instant::now();
+            }
+            sleep(LOOK_EVERY).await;
+        }
     }
 
     /// What `/ready` waits for; empty = ready.

@@ -16,6 +16,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use crate::accept::stream::Plain;
 use crate::balance::endpoint::Endpoint;
 use crate::config::Address;
 use crate::error::Kind;
@@ -103,17 +104,11 @@ pub(crate) fn tune(stream: &TcpStream) -> io::Result<()> {
     Ok(())
 }
 
-/// A stream to the local application, in clear.
-pub(crate) enum Local {
-    Tcp(TcpStream),
-    Unix(UnixStream),
-}
-
 /// Opens a plain connection to the application.
-pub(super) async fn local(address: &Address) -> io::Result<Local> {
+pub(super) async fn local(address: &Address) -> io::Result<Plain> {
     match address {
-        Address::Tcp(address) => tcp(*address).await.map(Local::Tcp),
-        Address::Unix(path) => UnixStream::connect(path).await.map(Local::Unix),
+        Address::Tcp(address) => tcp(*address).await.map(Plain::Tcp),
+        Address::Unix(path) => UnixStream::connect(path).await.map(Plain::Unix),
     }
 }
 

@@ -23,7 +23,7 @@ use super::Metrics;
 use super::backoff::Backoff;
 use super::dial::{self, Dialed};
 use crate::balance::endpoint::Endpoint;
-use crate::config::{Connect, Limits};
+use crate::config::Limits;
 use crate::error::{Error, Kind};
 use crate::http2::client::{Client, PingTimes, Setup};
 use crate::identity::{Current, now};

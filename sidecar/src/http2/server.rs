@@ -27,6 +27,7 @@ use super::forward::{Outgoing, Stop};
 use super::limits;
 use crate::config::Connection;
 use crate::error::{Error, Kind};
+use crate::grpc::is_grpc;
 use crate::observe::trace;
 use crate::stack::{Body, Call, Dispatch, Parts, Peer, Protocol, Reply};
 
@@ -243,11 +244,8 @@ fn decode(request: Request<RecvStream>, peer: &Peer, service: Arc<str>) -> Call 
         deadline: None,
         attempt: 1,
         trace: trace::Context::default(),
+        facts: Rc::default(),
     })
-}
-
-fn is_grpc(headers: &HeaderMap) -> bool {
-    headers.get(CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
 }
 
 /// The request stopped coming: the caller reset it, or is gone.

@@ -163,5 +163,3 @@ impl ServerCertVerifier for Callee {
     }
 }
 
-#[cfg(test)]
-mod tests;

@@ -1,0 +1,93 @@
+//! Leaving in order, so that no call is lost: callers hear of it, then GOAWAY, then calls in progress end, then the rest is cut; our own
+//! application keeps calling others until its connections are gone; the registry forgets us last.
+
+use std::future::Future;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::admin::Readiness;
+use crate::config::Drain;
+use crate::control::Control;
+use crate::http2::server::Ending;
+
+/// What a cut gets to write its last trailers.
+const LAST_WORDS: Duration = Duration::from_millis(100);
+
+/// Listeners that end together, with what arrived on them.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Class {
+    /// Nothing more is accepted; connections say GOAWAY.
+    pub(super) leave: CancellationToken,
+    /// Connections end.
+    pub(super) cut: CancellationToken,
+    pub(super) accepting: TaskTracker,
+    /// Connections and calls.
+    pub(super) tasks: TaskTracker,
+}
+
+/// What the threads are told.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Signals {
+    /// Mesh and edge listeners.
+    pub(super) inbound: Class,
+    /// Our application's.
+    pub(super) outbound: Class,
+    /// Calls the application still works on end as `cut`.
+    pub(super) cut_application: CancellationToken,
+    /// Calls of ours that others still work on end as `cut`.
+    pub(super) cut_pool: CancellationToken,
+    pub(super) stop: CancellationToken,
+}
+
+// === impl Class ===
+
+impl Class {
+    pub(super) fn ending(&self) -> Ending<impl Future<Output = ()> + use<>, impl Future<Output = ()> + use<>> {
+        Ending { leave: self.leave.clone().cancelled_owned(), cut: self.cut.clone().cancelled_owned() }
+    }
+
+    /// True when every connection ended by itself.
+    async fn ended_by(&self, deadline: Instant) -> bool {
+        self.tasks.close();
+        timeout_at(deadline, self.tasks.wait()).await.is_ok()
+    }
+
+    async fn end(&self) {
+        self.leave.cancel();
+        self.cut.cancel();
+        self.accepting.close();
+        let ending = async { tokio::join!(self.accepting.wait(), self.tasks.wait()) };
+        if timeout(LAST_WORDS, ending).await.is_err() {
+            tracing::debug!("connections were still closing");
+        }
+    }
+}
+
+/// Runs the order; bounded by propagation and grace, except that the registry may take a moment to answer.
+pub(super) async fn drain(config: &Drain, signals: &Signals, control: &Control, readiness: &Readiness) {
+    tracing::info!(propagation = ?config.propagation, grace = ?config.grace, "leaving");
+    readiness.drain();
+    let deadline = Instant::now() + config.propagation + config.grace;
+    tokio::join!(control.maintenance(), sleep(config.propagation));
+
+    signals.inbound.leave.cancel();
+    if !signals.inbound.ended_by(deadline).await {
+        tracing::warn!("calls are still in progress at the end of the grace period; they are cut");
+        signals.cut_application.cancel();
+        sleep(LAST_WORDS).await;
+    }
+    signals.inbound.end().await;
+
+    // GOAWAY to our application would make it lose nothing, but until its last connection is gone it may need us to finish.
+    if !signals.outbound.ended_by(deadline).await {
+        tracing::debug!("the application is still connected at the end of the grace period");
+    }
+    signals.cut_pool.cancel();
+    signals.outbound.end().await;
+
+    control.deregister().await;
+    signals.stop.cancel();
+}
