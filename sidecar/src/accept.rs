@@ -37,7 +37,12 @@ pub(crate) struct Permit(Rc<Open>);
 
 /// Accepts until `stop`. Errors of `accept` (no file descriptors left, for one) back off; past `most` open connections nothing is accepted
 /// until one has ended.
-pub(crate) async fn run(listener: Listener, most: usize, stop: CancellationToken, mut arrived: impl FnMut(Plain, Permit)) {
+pub(crate) async fn run(
+    listener: Listener,
+    most: usize,
+    stop: CancellationToken,
+    mut arrived: impl FnMut(Plain, Permit),
+) {
     let open = Rc::<Open>::default();
     let accepting = async {
         let mut failures = Failures::default();
@@ -80,11 +85,16 @@ struct Failures {
 impl Failures {
     /// The wait after one more; tells at most once a second.
     fn next(&mut self, err: &io::Error, now: Instant) -> Duration {
-        if self.told.is_none_or(|told| now.duration_since(told) >= Duration::from_secs(1)) {
+        if self
+            .told
+            .is_none_or(|told| now.duration_since(told) >= Duration::from_secs(1))
+        {
             self.told = Some(now);
             tracing::warn!(error = %err, "cannot accept a connection; trying again");
         }
-        let wait = BACKOFF_FIRST.saturating_mul(1 << self.count.min(10)).min(BACKOFF_LONGEST);
+        let wait = BACKOFF_FIRST
+            .saturating_mul(1 << self.count.min(10))
+            .min(BACKOFF_LONGEST);
         self.count += 1;
         wait
     }
@@ -97,7 +107,13 @@ mod tests {
     #[tokio::test]
     async fn a_failing_accept_backs_off_to_a_second() {
         let mut failures = Failures::default();
-        let waits: Vec<u128> = (0..9).map(|_| failures.next(&io::ErrorKind::Other.into(), Instant::now()).as_millis()).collect();
+        let waits: Vec<u128> = (0..9)
+            .map(|_| {
+                failures
+                    .next(&io::ErrorKind::Other.into(), Instant::now())
+                    .as_millis()
+            })
+            .collect();
         assert_eq!(waits, [10, 20, 40, 80, 160, 320, 640, 1000, 1000]);
     }
 }

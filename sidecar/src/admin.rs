@@ -61,7 +61,9 @@ pub(crate) async fn serve(socket: Bound, view: View, stop: CancellationToken) {
         .route("/snapshot", get(snapshot))
         .with_state(Seen { view, alive });
     let stopped = stop.clone();
-    let serving = axum::serve(listener, router).with_graceful_shutdown(async move { stopped.cancelled().await }).into_future();
+    let serving = axum::serve(listener, router)
+        .with_graceful_shutdown(async move { stopped.cancelled().await })
+        .into_future();
     let bounded = async {
         stop.cancelled().await;
         // A scraper that keeps its connection open must not keep us.
@@ -91,7 +93,11 @@ async fn watch_pulses(pulses: Arc<[AtomicU64]>, alive: watch::Sender<bool>) {
 }
 
 async fn live(State(seen): State<Seen>) -> StatusCode {
-    if *seen.alive.borrow() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }
+    if *seen.alive.borrow() {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    }
 }
 
 async fn ready(State(seen): State<Seen>) -> Response {
@@ -105,7 +111,11 @@ async fn ready_outbound(State(seen): State<Seen>) -> Response {
 }
 
 fn answer(readiness: &Readiness, missing: &[&str]) -> Response {
-    let status = if missing.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let status = if missing.is_empty() {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
     (status, Json(json!({"ready": missing.is_empty(), "waiting_for": missing, "since_s": readiness.since().as_secs()}))).into_response()
 }
 
@@ -120,7 +130,16 @@ async fn metrics(State(seen): State<Seen>) -> Response {
 /// Services, endpoints with their state, and how old every watch is.
 async fn snapshot(State(seen): State<Seen>) -> Response {
     let shared = &seen.view.shared;
-    let ages = shared.ages.read(Instant::now()).into_iter().map(|(watch, age)| (watch, json!(age.as_secs_f64()))).collect::<serde_json::Map<_, _>>();
-    let upstreams = shared.upstreams.keys().map(|name| json!(name)).collect::<Vec<_>>();
+    let ages = shared
+        .ages
+        .read(Instant::now())
+        .into_iter()
+        .map(|(watch, age)| (watch, json!(age.as_secs_f64())))
+        .collect::<serde_json::Map<_, _>>();
+    let upstreams = shared
+        .upstreams
+        .keys()
+        .map(|name| json!(name))
+        .collect::<Vec<_>>();
     Json(json!({"service": shared.service, "upstreams": upstreams, "ages_s": ages})).into_response()
 }

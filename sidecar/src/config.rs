@@ -14,7 +14,7 @@ mod limits;
 mod parse;
 
 pub use address::Address;
-pub use limits::{Connection, Connect, Http2, Limits};
+pub use limits::{Connect, Connection, Http2, Limits};
 pub use parse::Error;
 
 /// One sidecar: the application it stands beside, where it listens, whom the application may call.
@@ -201,7 +201,10 @@ const fn loopback(port: u16) -> SocketAddr {
 impl Config {
     /// Reads and checks the file at `path`.
     pub fn load(path: &Path) -> Result<Self, Error> {
-        let text = std::fs::read_to_string(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
+        let text = std::fs::read_to_string(path).map_err(|source| Error::Read {
+            path: path.to_owned(),
+            source,
+        })?;
         Self::parse(&text)
     }
 
@@ -219,21 +222,42 @@ impl Config {
 
     fn check(&self) -> Result<(), Error> {
         let wrong = |key: &str, value: &dyn std::fmt::Display, expected: &str| {
-            Err(Error::Value { key: key.to_owned(), value: value.to_string(), expected: expected.to_owned() })
+            Err(Error::Value {
+                key: key.to_owned(),
+                value: value.to_string(),
+                expected: expected.to_owned(),
+            })
         };
         if self.threads == 0 || self.threads > 64 {
             return wrong("sidecar.threads", &self.threads, "1 to 64");
         }
         if !(0.0..=1.0).contains(&self.trace.sample) {
-            return wrong("sidecar.trace.sample", &self.trace.sample, "a share from 0 to 1");
+            return wrong(
+                "sidecar.trace.sample",
+                &self.trace.sample,
+                "a share from 0 to 1",
+            );
         }
         for (index, upstream) in self.upstreams.iter().enumerate() {
-            if self.upstreams.iter().take(index).any(|earlier| earlier.name == upstream.name) {
-                return wrong("sidecar.upstream.name", &format!("{:?}", upstream.name), "each upstream once");
+            if self
+                .upstreams
+                .iter()
+                .take(index)
+                .any(|earlier| earlier.name == upstream.name)
+            {
+                return wrong(
+                    "sidecar.upstream.name",
+                    &format!("{:?}", upstream.name),
+                    "each upstream once",
+                );
             }
         }
         if self.edge.is_some() && self.application.is_none() {
-            return wrong("sidecar.edge.plain", &"set", "an [application] behind the edge listener");
+            return wrong(
+                "sidecar.edge.plain",
+                &"set",
+                "an [application] behind the edge listener",
+            );
         }
         self.limits.check()
     }
@@ -241,19 +265,25 @@ impl Config {
 
 impl Default for Inbound {
     fn default() -> Self {
-        Self { bind: loopback(21000) }
+        Self {
+            bind: loopback(21000),
+        }
     }
 }
 
 impl Default for Outbound {
     fn default() -> Self {
-        Self { bind: Address::Tcp(loopback(15001)) }
+        Self {
+            bind: Address::Tcp(loopback(15001)),
+        }
     }
 }
 
 impl Default for Health {
     fn default() -> Self {
-        Self { bind: loopback(15020) }
+        Self {
+            bind: loopback(15020),
+        }
     }
 }
 
@@ -265,7 +295,10 @@ impl Default for Trace {
 
 impl Default for Drain {
     fn default() -> Self {
-        Self { propagation: Duration::from_secs(5), grace: Duration::from_secs(30) }
+        Self {
+            propagation: Duration::from_secs(5),
+            grace: Duration::from_secs(30),
+        }
     }
 }
 

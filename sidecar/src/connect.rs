@@ -15,7 +15,6 @@ mod application;
 /// Connections and failures, counted.
 mod metrics;
 
-
 pub use application::Application;
 pub(crate) use application::Parts as ApplicationParts;
 pub(crate) use dial::{Buffered, READ_BUFFER, tune};

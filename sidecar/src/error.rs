@@ -68,46 +68,187 @@ struct Row {
 }
 
 const fn row(kind: Kind, flag: &'static str, fault: Fault, code: Code, http: u16) -> Row {
-    Row { kind, flag, fault, code, http }
+    Row {
+        kind,
+        flag,
+        fault,
+        code,
+        http,
+    }
 }
 
 /// The table itself; `docs/errors.md` equals it.
 const TABLE: [Row; 28] = [
-    row(Kind::Malformed, "malformed", Fault::Caller, Code::Internal, 400),
+    row(
+        Kind::Malformed,
+        "malformed",
+        Fault::Caller,
+        Code::Internal,
+        400,
+    ),
     row(Kind::NotGrpc, "not_grpc", Fault::Caller, Code::Unknown, 415),
-    row(Kind::NoSuchMethod, "no_such_method", Fault::Caller, Code::Unimplemented, 404),
-    row(Kind::TooLarge, "too_large", Fault::Caller, Code::ResourceExhausted, 413),
-    row(Kind::Unauthenticated, "unauthenticated", Fault::Caller, Code::Unauthenticated, 401),
-    row(Kind::Denied, "denied", Fault::Caller, Code::PermissionDenied, 403),
-    row(Kind::RateLimited, "rate_limited", Fault::Caller, Code::ResourceExhausted, 429),
-    row(Kind::Cancelled, "cancelled", Fault::Caller, Code::Cancelled, 499),
-    row(Kind::DeadlineTooShort, "deadline_too_short", Fault::Caller, Code::DeadlineExceeded, 504),
-    row(Kind::DeadlineExceeded, "deadline_exceeded", Fault::Peer, Code::DeadlineExceeded, 504),
-    row(Kind::NoEndpoint, "no_endpoint", Fault::Peer, Code::Unavailable, 503),
-    row(Kind::BreakerOpen, "breaker_open", Fault::Peer, Code::Unavailable, 503),
-    row(Kind::Connect, "connect", Fault::Peer, Code::Unavailable, 503),
-    row(Kind::Handshake, "handshake", Fault::Peer, Code::Unavailable, 503),
-    row(Kind::Refused, "refused", Fault::Peer, Code::Unavailable, 503),
+    row(
+        Kind::NoSuchMethod,
+        "no_such_method",
+        Fault::Caller,
+        Code::Unimplemented,
+        404,
+    ),
+    row(
+        Kind::TooLarge,
+        "too_large",
+        Fault::Caller,
+        Code::ResourceExhausted,
+        413,
+    ),
+    row(
+        Kind::Unauthenticated,
+        "unauthenticated",
+        Fault::Caller,
+        Code::Unauthenticated,
+        401,
+    ),
+    row(
+        Kind::Denied,
+        "denied",
+        Fault::Caller,
+        Code::PermissionDenied,
+        403,
+    ),
+    row(
+        Kind::RateLimited,
+        "rate_limited",
+        Fault::Caller,
+        Code::ResourceExhausted,
+        429,
+    ),
+    row(
+        Kind::Cancelled,
+        "cancelled",
+        Fault::Caller,
+        Code::Cancelled,
+        499,
+    ),
+    row(
+        Kind::DeadlineTooShort,
+        "deadline_too_short",
+        Fault::Caller,
+        Code::DeadlineExceeded,
+        504,
+    ),
+    row(
+        Kind::DeadlineExceeded,
+        "deadline_exceeded",
+        Fault::Peer,
+        Code::DeadlineExceeded,
+        504,
+    ),
+    row(
+        Kind::NoEndpoint,
+        "no_endpoint",
+        Fault::Peer,
+        Code::Unavailable,
+        503,
+    ),
+    row(
+        Kind::BreakerOpen,
+        "breaker_open",
+        Fault::Peer,
+        Code::Unavailable,
+        503,
+    ),
+    row(
+        Kind::Connect,
+        "connect",
+        Fault::Peer,
+        Code::Unavailable,
+        503,
+    ),
+    row(
+        Kind::Handshake,
+        "handshake",
+        Fault::Peer,
+        Code::Unavailable,
+        503,
+    ),
+    row(
+        Kind::Refused,
+        "refused",
+        Fault::Peer,
+        Code::Unavailable,
+        503,
+    ),
     row(Kind::Reset, "reset", Fault::Peer, Code::Internal, 502),
-    row(Kind::ConnectionLost, "connection_lost", Fault::Peer, Code::Unavailable, 502),
-    row(Kind::MissingTrailers, "missing_trailers", Fault::Peer, Code::Unknown, 502),
+    row(
+        Kind::ConnectionLost,
+        "connection_lost",
+        Fault::Peer,
+        Code::Unavailable,
+        502,
+    ),
+    row(
+        Kind::MissingTrailers,
+        "missing_trailers",
+        Fault::Peer,
+        Code::Unknown,
+        502,
+    ),
     row(Kind::Protocol, "protocol", Fault::Peer, Code::Internal, 502),
-    row(Kind::Stalled, "stalled", Fault::Peer, Code::Unavailable, 504),
-    row(Kind::Overloaded, "overloaded", Fault::Mesh, Code::ResourceExhausted, 503),
-    row(Kind::NotReady, "not_ready", Fault::Mesh, Code::Unavailable, 503),
-    row(Kind::Draining, "draining", Fault::Mesh, Code::Unavailable, 503),
+    row(
+        Kind::Stalled,
+        "stalled",
+        Fault::Peer,
+        Code::Unavailable,
+        504,
+    ),
+    row(
+        Kind::Overloaded,
+        "overloaded",
+        Fault::Mesh,
+        Code::ResourceExhausted,
+        503,
+    ),
+    row(
+        Kind::NotReady,
+        "not_ready",
+        Fault::Mesh,
+        Code::Unavailable,
+        503,
+    ),
+    row(
+        Kind::Draining,
+        "draining",
+        Fault::Mesh,
+        Code::Unavailable,
+        503,
+    ),
     row(Kind::Cut, "cut", Fault::Mesh, Code::Unavailable, 503),
-    row(Kind::NoRoute, "no_route", Fault::Mesh, Code::Unimplemented, 404),
+    row(
+        Kind::NoRoute,
+        "no_route",
+        Fault::Mesh,
+        Code::Unimplemented,
+        404,
+    ),
     row(Kind::Loop, "loop", Fault::Mesh, Code::Internal, 508),
     row(Kind::Internal, "internal", Fault::Mesh, Code::Internal, 500),
-    row(Kind::FaultInjected, "fault_injected", Fault::Mesh, Code::Unavailable, 503),
+    row(
+        Kind::FaultInjected,
+        "fault_injected",
+        Fault::Mesh,
+        Code::Unavailable,
+        503,
+    ),
 ];
 
 // === impl Kind ===
 
 impl Kind {
     fn row(self) -> &'static Row {
-        TABLE.iter().find(|row| row.kind == self).expect("every kind has a row: asserted by a test")
+        TABLE
+            .iter()
+            .find(|row| row.kind == self)
+            .expect("every kind has a row: asserted by a test")
     }
 
     /// The reason flag: lower case, as in logs, metrics and `x-outrigger-reason`.
@@ -117,7 +258,10 @@ impl Kind {
 
     /// Parses a reason flag as a mesh peer sent it.
     pub fn from_flag(flag: &str) -> Option<Self> {
-        TABLE.iter().find(|row| row.flag == flag).map(|row| row.kind)
+        TABLE
+            .iter()
+            .find(|row| row.flag == flag)
+            .map(|row| row.kind)
     }
 
     pub fn fault(self) -> Fault {
@@ -131,7 +275,8 @@ impl Kind {
 
     /// The HTTP status a caller that does not speak gRPC hears.
     pub fn http(self) -> StatusCode {
-        StatusCode::from_u16(self.row().http).expect("the table holds valid statuses: asserted by a test")
+        StatusCode::from_u16(self.row().http)
+            .expect("the table holds valid statuses: asserted by a test")
     }
 
     /// Every kind, in the table's order.
@@ -167,23 +312,45 @@ pub struct Error {
 impl Error {
     /// An error after which the peer may have acted on the call.
     pub fn new(kind: Kind, detail: impl Into<Cow<'static, str>>) -> Self {
-        Self { kind, processed: Processed::Maybe, reset: None, unsent: false, pushback: None, detail: detail.into(), source: None }
+        Self {
+            kind,
+            processed: Processed::Maybe,
+            reset: None,
+            unsent: false,
+            pushback: None,
+            detail: detail.into(),
+            source: None,
+        }
     }
 
     /// An error of which it is proved that no application saw the call.
     pub fn unprocessed(kind: Kind, detail: impl Into<Cow<'static, str>>) -> Self {
-        Self { processed: Processed::No, ..Self::new(kind, detail) }
+        Self {
+            processed: Processed::No,
+            ..Self::new(kind, detail)
+        }
     }
 
     /// The call never left: return it to the balancer, uncounted.
     pub fn unsent(detail: impl Into<Cow<'static, str>>) -> Self {
-        Self { unsent: true, ..Self::unprocessed(Kind::ConnectionLost, detail) }
+        Self {
+            unsent: true,
+            ..Self::unprocessed(Kind::ConnectionLost, detail)
+        }
     }
 
     /// The peer reset the stream with `code`.
     pub fn reset(code: u32, processed: Processed) -> Self {
-        let kind = if code == 7 && processed == Processed::No { Kind::Refused } else { Kind::Reset };
-        Self { processed, reset: Some(code), ..Self::new(kind, format!("the peer reset the stream with code {code}")) }
+        let kind = if code == 7 && processed == Processed::No {
+            Kind::Refused
+        } else {
+            Kind::Reset
+        };
+        Self {
+            processed,
+            reset: Some(code),
+            ..Self::new(kind, format!("the peer reset the stream with code {code}"))
+        }
     }
 
     pub fn with_source(mut self, source: impl std::error::Error + Send + Sync + 'static) -> Self {
@@ -249,21 +416,46 @@ mod tests {
         let text = std::fs::read_to_string(&path).unwrap();
         let (_, mesh) = text.split_once("## The mesh").unwrap();
         let (mesh, _) = mesh.split_once("\n## ").unwrap();
-        let rows: Vec<Vec<&str>> = mesh.lines().filter(|line| line.starts_with("| `")).map(|line| line.trim_matches('|').split('|').map(str::trim).collect()).collect();
+        let rows: Vec<Vec<&str>> = mesh
+            .lines()
+            .filter(|line| line.starts_with("| `"))
+            .map(|line| line.trim_matches('|').split('|').map(str::trim).collect())
+            .collect();
         let expected: Vec<[String; 4]> = TABLE
             .iter()
-            .map(|row| [format!("`{}`", row.flag), format!("{:?}", row.fault).to_lowercase(), crate::grpc::status::name(row.code).to_owned(), row.http.to_string()])
+            .map(|row| {
+                [
+                    format!("`{}`", row.flag),
+                    format!("{:?}", row.fault).to_lowercase(),
+                    crate::grpc::status::name(row.code).to_owned(),
+                    row.http.to_string(),
+                ]
+            })
             .collect();
-        let documented: Vec<[String; 4]> = rows.iter().map(|cells| std::array::from_fn(|index| cells[index].to_owned())).collect();
+        let documented: Vec<[String; 4]> = rows
+            .iter()
+            .map(|cells| std::array::from_fn(|index| cells[index].to_owned()))
+            .collect();
         assert_eq!(documented, expected);
         for cells in rows {
-            assert!(cells.len() == 7 && cells.iter().all(|cell| !cell.is_empty()), "cause and remedy: {cells:?}");
+            assert!(
+                cells.len() == 7 && cells.iter().all(|cell| !cell.is_empty()),
+                "cause and remedy: {cells:?}"
+            );
         }
     }
 
     #[test]
     fn reset_codes_map_as_grpc_says() {
-        for (code, expected) in [(0, Code::Internal), (7, Code::Unavailable), (8, Code::Cancelled), (11, Code::ResourceExhausted), (12, Code::PermissionDenied), (13, Code::Internal), (14, Code::Unknown)] {
+        for (code, expected) in [
+            (0, Code::Internal),
+            (7, Code::Unavailable),
+            (8, Code::Cancelled),
+            (11, Code::ResourceExhausted),
+            (12, Code::PermissionDenied),
+            (13, Code::Internal),
+            (14, Code::Unknown),
+        ] {
             assert_eq!(reset_code(code), expected, "reset {code}");
         }
     }

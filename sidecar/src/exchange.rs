@@ -13,7 +13,11 @@ use crate::stack::{Call, Reply};
 
 /// One attempt on a pooled mTLS connection to `endpoint`. The reply's body drives what is left of the request's; dropping this future or
 /// the reply resets the stream.
-pub async fn exchange(pool: &Rc<Pool>, endpoint: &Arc<Endpoint>, call: Call) -> Result<Reply, Error> {
+pub async fn exchange(
+    pool: &Rc<Pool>,
+    endpoint: &Arc<Endpoint>,
+    call: Call,
+) -> Result<Reply, Error> {
     // A drop while waiting leaves a connection being made, which the next call uses.
     let client = pool.acquire(endpoint).await?;
     // A drop from here on resets the stream with CANCEL.

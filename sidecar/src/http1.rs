@@ -10,8 +10,11 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use http::HeaderMap;
-use http::header::{CONNECTION, HeaderName, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE};
-use http_body::{Body as _, Frame, SizeHint};
+use http::header::{
+    CONNECTION, HeaderName, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER,
+    TRANSFER_ENCODING, UPGRADE,
+};
+use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 
 use crate::error::Error;
@@ -27,9 +30,18 @@ impl<F: Fn(hyper::Error) -> Error + Unpin> http_body::Body for Received<F> {
     type Data = Data;
     type Error = Error;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Data>, Error>>> {
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Data>, Error>>> {
         let this = self.get_mut();
-        Pin::new(&mut this.body).poll_frame(cx).map(|frame| frame.map(|frame| frame.map(|frame| frame.map_data(Data::uncredited)).map_err(&this.translate)))
+        Pin::new(&mut this.body).poll_frame(cx).map(|frame| {
+            frame.map(|frame| {
+                frame
+                    .map(|frame| frame.map_data(Data::uncredited))
+                    .map_err(&this.translate)
+            })
+        })
     }
 
     fn is_end_stream(&self) -> bool {
@@ -53,11 +65,18 @@ fn strip_hop_by_hop(headers: &mut HeaderMap) {
     for name in named {
         headers.remove(name);
     }
-    for name in [CONNECTION, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE] {
+    for name in [
+        CONNECTION,
+        PROXY_AUTHENTICATE,
+        PROXY_AUTHORIZATION,
+        TE,
+        TRAILER,
+        TRANSFER_ENCODING,
+        UPGRADE,
+    ] {
         headers.remove(name);
     }
     for name in ["keep-alive", "proxy-connection", "http2-settings"] {
         headers.remove(name);
     }
 }
-

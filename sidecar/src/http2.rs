@@ -23,5 +23,4 @@ pub(crate) mod server;
 /// Connections we make.
 pub(crate) mod client;
 
-
 pub use credit::Credit;

@@ -39,7 +39,11 @@ pub enum Error {
     #[error("the leaf's private key is unusable: {0}")]
     Key(String),
     #[error("the leaf is for {actual}, expected service {expected} of trust domain {trust_domain}")]
-    Stranger { actual: SpiffeId, expected: String, trust_domain: String },
+    Stranger {
+        actual: SpiffeId,
+        expected: String,
+        trust_domain: String,
+    },
     #[error("the leaf does not chain to the roots: {0}")]
     Chain(rustls::Error),
     #[error("TLS refuses the identity: {0}")]
@@ -83,11 +87,29 @@ impl Material {
         let roots = Arc::new(tls::roots(&source.roots).ok_or(Error::Roots)?);
         let leaf = source.chain.first().ok_or(certificate::Error::Empty)?;
         let facts = certificate::read(leaf)?;
-        if facts.id.trust_domain() != source.trust_domain || facts.id.service_name() != source.service {
-            return Err(Error::Stranger { actual: facts.id, expected: source.service, trust_domain: source.trust_domain });
+        if facts.id.trust_domain() != source.trust_domain
+            || facts.id.service_name() != source.service
+        {
+            return Err(Error::Stranger {
+                actual: facts.id,
+                expected: source.service,
+                trust_domain: source.trust_domain,
+            });
         }
-        tls::verifier::chain(leaf, source.chain.get(1..).unwrap_or_default(), &roots, now(), tls::verifier::Role::Server).map_err(Error::Chain)?;
-        let server = tls::server::config(&source.chain, source.key.clone_key(), Arc::clone(&roots), &source.trust_domain)?;
+        tls::verifier::chain(
+            leaf,
+            source.chain.get(1..).unwrap_or_default(),
+            &roots,
+            now(),
+            tls::verifier::Role::Server,
+        )
+        .map_err(Error::Chain)?;
+        let server = tls::server::config(
+            &source.chain,
+            source.key.clone_key(),
+            Arc::clone(&roots),
+            &source.trust_domain,
+        )?;
         let client = tls::client::Template::new(source.chain, source.key, Arc::clone(&roots))?;
         Ok(Self {
             id: Arc::new(facts.id),
@@ -126,12 +148,20 @@ impl Current {
 
 impl Default for Current {
     fn default() -> Self {
-        Self { material: ArcSwapOption::empty(), changed: watch::Sender::new(0) }
+        Self {
+            material: ArcSwapOption::empty(),
+            changed: watch::Sender::new(0),
+        }
     }
 }
 
 /// The wall clock, since the epoch: certificates are dated by it.
-#[expect(clippy::disallowed_methods, reason = "certificates are dated by the wall clock; this is the one place that reads it")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "certificates are dated by the wall clock; this is the one place that reads it"
+)]
 pub(crate) fn now() -> Duration {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
 }

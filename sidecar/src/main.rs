@@ -11,7 +11,11 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// The data plane of Outrigger, beside one application.
 #[derive(Debug, Parser)]
-#[command(name = "sidecar", version, after_help = "Example:\n  sidecar --config sidecar.toml")]
+#[command(
+    name = "sidecar",
+    version,
+    after_help = "Example:\n  sidecar --config sidecar.toml"
+)]
 struct Command {
     #[command(flatten)]
     args: outrigger_sidecar::cli::Args,
@@ -27,7 +31,10 @@ struct Command {
 async fn main() -> ExitCode {
     let command = Command::parse();
     let filter = EnvFilter::try_new(&command.log).unwrap_or_else(|_| EnvFilter::new("info"));
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal());
     if command.log_json {
         log.json().init();
     } else {

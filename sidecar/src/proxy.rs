@@ -96,15 +96,33 @@ impl Proxy {
         let sockets = Sockets {
             outbound: Bound::bind(&config.outbound.bind, search)?,
             upstreams: bind_upstreams(&config)?,
-            inbound: config.application.as_ref().map(|_| tcp(config.inbound.bind)).transpose()?,
-            edge: config.edge.as_ref().map(|edge| tcp(edge.plain)).transpose()?,
+            inbound: config
+                .application
+                .as_ref()
+                .map(|_| tcp(config.inbound.bind))
+                .transpose()?,
+            edge: config
+                .edge
+                .as_ref()
+                .map(|edge| tcp(edge.plain))
+                .transpose()?,
         };
         let health = tcp(config.health.bind)?;
         let addresses = sockets.addresses(&health).map_err(Error::Socket)?;
         if let Some(path) = &config.report {
-            report(path, &addresses).map_err(|source| Error::Report { path: path.clone(), source })?;
+            report(path, &addresses).map_err(|source| Error::Report {
+                path: path.clone(),
+                source,
+            })?;
         }
-        Ok(Self { config, shared, client, sockets, health, addresses })
+        Ok(Self {
+            config,
+            shared,
+            client,
+            sockets,
+            health,
+            addresses,
+        })
     }
 
     pub fn addresses(&self) -> Addresses {
@@ -113,23 +131,58 @@ impl Proxy {
 
     /// Serves until `shutdown`, then leaves in order: callers move on, calls in progress end, the registry forgets us.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), Error> {
-        let Self { config, shared, client, sockets, health, addresses } = self;
+        let Self {
+            config,
+            shared,
+            client,
+            sockets,
+            health,
+            addresses,
+        } = self;
         let identity = Arc::new(Current::default());
         let metrics = Metrics::default();
         let registry = Arc::new(metrics.registry(&shared));
         let signals = Signals::default();
-        let seed = Seed { shared: Arc::clone(&shared), identity: Arc::clone(&identity), signals: signals.clone(), connects: metrics.connects, handshakes: metrics.handshakes };
+        let seed = Seed {
+            shared: Arc::clone(&shared),
+            identity: Arc::clone(&identity),
+            signals: signals.clone(),
+            connects: metrics.connects,
+            handshakes: metrics.handshakes,
+        };
         let threads = thread::start(&seed, &sockets, config.threads)?;
         drop(sockets);
 
         let tasks = TaskTracker::new();
         let stop = CancellationToken::new();
         let readiness = Arc::new(Readiness::new(Arc::clone(&identity), Arc::clone(&shared)));
-        let view = admin::View { readiness: Arc::clone(&readiness), registry, pulses: threads.pulses(), shared: Arc::clone(&shared) };
+        let view = admin::View {
+            readiness: Arc::clone(&readiness),
+            registry,
+            pulses: threads.pulses(),
+            shared: Arc::clone(&shared),
+        };
         tasks.spawn(admin::serve(health, view, stop.clone()));
-        let trusted = { let shared = Arc::clone(&shared); move |domain: &str| shared.set_trust_domain(domain) };
-        tasks.spawn(connect_ca::run(client.clone(), config.service.clone(), identity, metrics.identity, stop.clone(), trusted));
-        let control = Control::start(Start { config: Arc::clone(&config), addresses, shared: Arc::clone(&shared), client, tracker: tasks.clone(), shutdown: stop.clone() });
+        let trusted = {
+            let shared = Arc::clone(&shared);
+            move |domain: &str| shared.set_trust_domain(domain)
+        };
+        tasks.spawn(connect_ca::run(
+            client.clone(),
+            config.service.clone(),
+            identity,
+            metrics.identity,
+            stop.clone(),
+            trusted,
+        ));
+        let control = Control::start(Start {
+            config: Arc::clone(&config),
+            addresses,
+            shared: Arc::clone(&shared),
+            client,
+            tracker: tasks.clone(),
+            shutdown: stop.clone(),
+        });
 
         let ended = tokio::select! {
             () = shutdown.cancelled() => Ok(()),
@@ -142,7 +195,10 @@ impl Proxy {
         tasks.close();
         tasks.wait().await;
         // Exporting the last spans blocks for up to two seconds.
-        if tokio::task::spawn_blocking(move || shared.shut_down_telemetry()).await.is_err() {
+        if tokio::task::spawn_blocking(move || shared.shut_down_telemetry())
+            .await
+            .is_err()
+        {
             tracing::warn!("the last spans may not have been exported");
         }
         ended
@@ -171,19 +227,40 @@ impl Metrics {
 }
 
 fn token(config: &Config) -> Result<Option<String>, Error> {
-    let Some(path) = &config.registry.token_file else { return Ok(None) };
-    let text = std::fs::read_to_string(path).map_err(|source| Error::Token { path: path.clone(), source })?;
+    let Some(path) = &config.registry.token_file else {
+        return Ok(None);
+    };
+    let text = std::fs::read_to_string(path).map_err(|source| Error::Token {
+        path: path.clone(),
+        source,
+    })?;
     Ok(Some(text.trim().to_owned()))
 }
 
 fn bind_upstreams(config: &Config) -> Result<Vec<(String, Bound)>, bind::Error> {
-    let own_port = config.upstreams.iter().filter_map(|upstream| Some((upstream.name.clone(), upstream.bind?)));
-    own_port.map(|(name, address)| Ok((name, Bound::bind(&Address::Tcp(address), config.port_search)?))).collect()
+    let own_port = config
+        .upstreams
+        .iter()
+        .filter_map(|upstream| Some((upstream.name.clone(), upstream.bind?)));
+    own_port
+        .map(|(name, address)| {
+            Ok((
+                name,
+                Bound::bind(&Address::Tcp(address), config.port_search)?,
+            ))
+        })
+        .collect()
 }
 
 /// Written beside and renamed, so that whoever waits for the file reads all of it.
 fn report(path: &std::path::Path, addresses: &Addresses) -> io::Result<()> {
     let fresh = path.with_extension("new");
-    std::fs::write(&fresh, serde_json::to_vec(&Report { pid: std::process::id(), addresses })?)?;
+    std::fs::write(
+        &fresh,
+        serde_json::to_vec(&Report {
+            pid: std::process::id(),
+            addresses,
+        })?,
+    )?;
     std::fs::rename(&fresh, path)
 }

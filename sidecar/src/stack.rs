@@ -163,7 +163,9 @@ impl std::fmt::Debug for Parts {
 
 impl std::fmt::Debug for Reply {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Reply").field("status", &self.status).finish_non_exhaustive()
+        f.debug_struct("Reply")
+            .field("status", &self.status)
+            .finish_non_exhaustive()
     }
 }
 
@@ -172,7 +174,10 @@ impl std::fmt::Debug for Reply {
 impl Data {
     /// Bytes that nobody waits to get credit for.
     pub fn uncredited(bytes: Bytes) -> Self {
-        Self { bytes, credit: Credit::none() }
+        Self {
+            bytes,
+            credit: Credit::none(),
+        }
     }
 }
 

@@ -19,9 +19,6 @@ pub(crate) mod verifier;
 /// Handshakes that failed, by cause.
 mod metrics;
 
-#[cfg(test)]
-pub(crate) mod testing;
-
 pub(crate) use metrics::{Cause, Metrics};
 
 pub(crate) const ALPN: &[u8] = b"h2";

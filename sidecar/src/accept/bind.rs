@@ -38,10 +38,15 @@ pub struct Error {
 
 impl Bound {
     pub(crate) fn bind(address: &Address, search: u16) -> Result<Self, Error> {
-        let failed = |source| Error { address: address.to_string(), source };
+        let failed = |source| Error {
+            address: address.to_string(),
+            source,
+        };
         match address {
             Address::Tcp(address) => tcp(*address, search).map(Self::Tcp).map_err(failed),
-            Address::Unix(path) => unix(path).map(|listener| Self::Unix(listener, path.clone())).map_err(failed),
+            Address::Unix(path) => unix(path)
+                .map(|listener| Self::Unix(listener, path.clone()))
+                .map_err(failed),
         }
     }
 
@@ -63,7 +68,9 @@ impl Bound {
     pub(crate) fn listen(self) -> io::Result<Listener> {
         match self {
             Self::Tcp(listener) => tokio::net::TcpListener::from_std(listener).map(Listener::Tcp),
-            Self::Unix(listener, _) => tokio::net::UnixListener::from_std(listener).map(Listener::Unix),
+            Self::Unix(listener, _) => {
+                tokio::net::UnixListener::from_std(listener).map(Listener::Unix)
+            }
         }
     }
 }
@@ -78,24 +85,37 @@ impl Listener {
                 stream.set_nodelay(true)?;
                 Ok(Plain::Tcp(stream))
             }
-            Self::Unix(listener) => listener.accept().await.map(|(stream, _)| Plain::Unix(stream)),
+            Self::Unix(listener) => listener
+                .accept()
+                .await
+                .map(|(stream, _)| Plain::Unix(stream)),
         }
     }
 }
 
 fn tcp(address: SocketAddr, search: u16) -> io::Result<std::net::TcpListener> {
     let mut next = address;
-    let last = if address.port() == 0 { 0 } else { address.port().saturating_add(search) };
+    let last = if address.port() == 0 {
+        0
+    } else {
+        address.port().saturating_add(search)
+    };
     loop {
         match listen(next) {
-            Err(err) if err.kind() == io::ErrorKind::AddrInUse && next.port() < last => next.set_port(next.port() + 1),
+            Err(err) if err.kind() == io::ErrorKind::AddrInUse && next.port() < last => {
+                next.set_port(next.port() + 1)
+            }
             bound => return bound,
         }
     }
 }
 
 fn listen(address: SocketAddr) -> io::Result<std::net::TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
@@ -105,7 +125,10 @@ fn listen(address: SocketAddr) -> io::Result<std::net::TcpListener> {
 
 fn unix(path: &Path) -> io::Result<std::os::unix::net::UnixListener> {
     if let Some(folder) = path.parent().filter(|folder| !folder.exists()) {
-        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(folder)?;
     }
     if path.exists() {
         if std::os::unix::net::UnixStream::connect(path).is_ok() {
@@ -138,7 +161,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("new/out.sock");
         let live = unix(&path).unwrap();
-        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(
+            std::fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+            0o600
+        );
         assert_eq!(unix(&path).unwrap_err().kind(), io::ErrorKind::AddrInUse);
         drop(live);
         unix(&path).unwrap();

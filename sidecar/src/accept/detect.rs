@@ -17,7 +17,9 @@ pub(crate) enum Spoken {
 }
 
 /// Reads until the first bytes tell; they are not lost.
-pub(crate) async fn detect<IO: AsyncRead + Unpin>(mut io: IO) -> io::Result<(Spoken, Prefixed<IO>)> {
+pub(crate) async fn detect<IO: AsyncRead + Unpin>(
+    mut io: IO,
+) -> io::Result<(Spoken, Prefixed<IO>)> {
     let mut read = BytesMut::with_capacity(PREFACE.len());
     loop {
         if let Some(spoken) = judge(&read) {
@@ -30,7 +32,11 @@ pub(crate) async fn detect<IO: AsyncRead + Unpin>(mut io: IO) -> io::Result<(Spo
 }
 
 fn judge(read: &[u8]) -> Option<Spoken> {
-    let common = read.iter().zip(PREFACE).take_while(|(left, right)| left == right).count();
+    let common = read
+        .iter()
+        .zip(PREFACE)
+        .take_while(|(left, right)| left == right)
+        .count();
     if common == PREFACE.len() {
         return Some(Spoken::Http2);
     }

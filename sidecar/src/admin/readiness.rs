@@ -26,7 +26,12 @@ pub struct Readiness {
 
 impl Readiness {
     pub fn new(identity: Arc<Current>, shared: Arc<Shared>) -> Self {
-        Self { identity, shared, draining: AtomicBool::new(false), since: Instant::now() }
+        Self {
+            identity,
+            shared,
+            draining: AtomicBool::new(false),
+            since: Instant::now(),
+        }
     }
 
     /// From now on `/ready` says no.

@@ -20,7 +20,10 @@ impl FromStr for Address {
         match text.strip_prefix("unix:") {
             Some(path) if path.starts_with('/') => Ok(Self::Unix(path.into())),
             Some(_) => Err("expected an absolute path such as unix:/run/app.sock"),
-            None => text.parse().map(Self::Tcp).map_err(|_| "expected an address such as 127.0.0.1:9000 or unix:/run/app.sock"),
+            None => text
+                .parse()
+                .map(Self::Tcp)
+                .map_err(|_| "expected an address such as 127.0.0.1:9000 or unix:/run/app.sock"),
         }
     }
 }
@@ -36,7 +39,9 @@ impl fmt::Display for Address {
 
 impl<'de> Deserialize<'de> for Address {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(serde::de::Error::custom)
     }
 }
 

@@ -110,31 +110,55 @@ const MIB: u32 = 1 << 20;
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { edge: Http2::edge(), mesh: Http2::mesh(), local: Http2::local(), connect: Connect::default() }
+        Self {
+            edge: Http2::edge(),
+            mesh: Http2::mesh(),
+            local: Http2::local(),
+            connect: Connect::default(),
+        }
     }
 }
 
 impl Limits {
     pub fn edge(&self) -> Connection {
-        Http2 { kind: Kind::Edge, ..self.edge.clone() }.connection()
+        Http2 {
+            kind: Kind::Edge,
+            ..self.edge.clone()
+        }
+        .connection()
     }
 
     pub fn mesh(&self) -> Connection {
-        Http2 { kind: Kind::Mesh, ..self.mesh.clone() }.connection()
+        Http2 {
+            kind: Kind::Mesh,
+            ..self.mesh.clone()
+        }
+        .connection()
     }
 
     pub fn local(&self) -> Connection {
-        Http2 { kind: Kind::Local, ..self.local.clone() }.connection()
+        Http2 {
+            kind: Kind::Local,
+            ..self.local.clone()
+        }
+        .connection()
     }
 
     pub(super) fn check(&self) -> Result<(), Error> {
-        for (name, connection) in [("edge", self.edge()), ("mesh", self.mesh()), ("local", self.local())] {
-            let needed = u64::from(connection.max_concurrent_streams) * u64::from(connection.stream_window);
+        for (name, connection) in [
+            ("edge", self.edge()),
+            ("mesh", self.mesh()),
+            ("local", self.local()),
+        ] {
+            let needed =
+                u64::from(connection.max_concurrent_streams) * u64::from(connection.stream_window);
             if needed > u64::from(connection.connection_window) {
                 return Err(Error::Value {
                     key: format!("sidecar.limits.{name}.connection_window"),
                     value: connection.connection_window.to_string(),
-                    expected: format!("at least {needed} (max_concurrent_streams × stream_window), or slow streams starve the others"),
+                    expected: format!(
+                        "at least {needed} (max_concurrent_streams × stream_window), or slow streams starve the others"
+                    ),
                 });
             }
         }
@@ -161,7 +185,10 @@ impl Http2 {
     }
 
     fn edge() -> Self {
-        Self { kind: Kind::Edge, ..Self::unset() }
+        Self {
+            kind: Kind::Edge,
+            ..Self::unset()
+        }
     }
 
     fn mesh() -> Self {
@@ -169,7 +196,10 @@ impl Http2 {
     }
 
     fn local() -> Self {
-        Self { kind: Kind::Local, ..Self::unset() }
+        Self {
+            kind: Kind::Local,
+            ..Self::unset()
+        }
     }
 
     fn connection(&self) -> Connection {
@@ -179,12 +209,16 @@ impl Http2 {
             Kind::Local => Connection::LOCAL,
         };
         Connection {
-            max_concurrent_streams: self.max_concurrent_streams.unwrap_or(base.max_concurrent_streams),
+            max_concurrent_streams: self
+                .max_concurrent_streams
+                .unwrap_or(base.max_concurrent_streams),
             stream_window: self.stream_window.unwrap_or(base.stream_window),
             connection_window: self.connection_window.unwrap_or(base.connection_window),
             header_list: self.header_list.unwrap_or(base.header_list),
             header_count: self.header_count.unwrap_or(base.header_count),
-            pending_accept_resets: self.pending_accept_resets.unwrap_or(base.pending_accept_resets),
+            pending_accept_resets: self
+                .pending_accept_resets
+                .unwrap_or(base.pending_accept_resets),
             reset_memory: self.reset_memory.unwrap_or(base.reset_memory),
             library_resets: self.library_resets.unwrap_or(base.library_resets),
             send_buffer: self.send_buffer.unwrap_or(base.send_buffer),

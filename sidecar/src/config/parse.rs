@@ -6,9 +6,16 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("cannot read the configuration {}: {source}", path.display())]
-    Read { path: PathBuf, source: std::io::Error },
+    Read {
+        path: PathBuf,
+        source: std::io::Error,
+    },
     #[error("{key} = {value}: {expected}")]
-    Value { key: String, value: String, expected: String },
+    Value {
+        key: String,
+        value: String,
+        expected: String,
+    },
     #[error("{0}")]
     Syntax(String),
 }
@@ -26,7 +33,11 @@ pub(super) fn locate(text: &str, err: &toml::de::Error) -> Error {
         Some(format!("{}.", header.trim_start_matches('[')))
     });
     let value = value.split(" #").next().unwrap_or(value);
-    Error::Value { key: format!("sidecar.{}{}", table.unwrap_or_default(), key.trim()), value: value.trim().to_owned(), expected: err.message().to_owned() }
+    Error::Value {
+        key: format!("sidecar.{}{}", table.unwrap_or_default(), key.trim()),
+        value: value.trim().to_owned(),
+        expected: err.message().to_owned(),
+    }
 }
 
 /// The text before the line that holds byte `at`, and that line.

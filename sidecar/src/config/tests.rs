@@ -39,7 +39,8 @@ grace = "3s"
 max_concurrent_streams = 100
 "#;
 
-const LEAST: &str = "service = \"web\"\ninstance = \"web-0\"\n[registry]\naddress = \"http://127.0.0.1:8500\"\n";
+const LEAST: &str =
+    "service = \"web\"\ninstance = \"web-0\"\n[registry]\naddress = \"http://127.0.0.1:8500\"\n";
 
 #[test]
 fn every_documented_key_is_read() {
@@ -69,18 +70,45 @@ fn what_is_left_out_has_a_default() {
 #[test]
 fn errors_name_key_value_and_expectation() {
     let cases = [
-        ("[drain]\ngrace = \"10\"", "sidecar.drain.grace = \"10\": expected a duration such as 10s"),
-        ("[outbound]\nbind = \"unix:sock\"", "sidecar.outbound.bind = \"unix:sock\": expected an absolute path such as unix:/run/app.sock"),
-        ("[trace]\nsample = 2.0", "sidecar.trace.sample = 2: a share from 0 to 1"),
-        ("[edge]\nplain = \"127.0.0.1:80\"", "sidecar.edge.plain = set: an [application] behind the edge listener"),
-        ("[[upstream]]\nname = \"a\"\n[[upstream]]\nname = \"a\"", "sidecar.upstream.name = \"a\": each upstream once"),
+        (
+            "[drain]\ngrace = \"10\"",
+            "sidecar.drain.grace = \"10\": expected a duration such as 10s",
+        ),
+        (
+            "[outbound]\nbind = \"unix:sock\"",
+            "sidecar.outbound.bind = \"unix:sock\": expected an absolute path such as unix:/run/app.sock",
+        ),
+        (
+            "[trace]\nsample = 2.0",
+            "sidecar.trace.sample = 2: a share from 0 to 1",
+        ),
+        (
+            "[edge]\nplain = \"127.0.0.1:80\"",
+            "sidecar.edge.plain = set: an [application] behind the edge listener",
+        ),
+        (
+            "[[upstream]]\nname = \"a\"\n[[upstream]]\nname = \"a\"",
+            "sidecar.upstream.name = \"a\": each upstream once",
+        ),
     ];
     for (text, expected) in cases {
         let err = Config::parse(&format!("{LEAST}{text}\n")).unwrap_err();
         assert_eq!(err.to_string(), expected);
     }
-    let unknown = Config::parse(&format!("{LEAST}[drain]\ngraze = \"1s\"\n")).unwrap_err().to_string();
-    assert!(unknown.starts_with("sidecar.drain.graze = \"1s\": unknown field `graze`"), "{unknown}");
-    let narrow = Config::parse(&format!("{LEAST}[limits.edge]\nconnection_window = 65536\n")).unwrap_err().to_string();
-    assert!(narrow.contains("sidecar.limits.edge.connection_window = 65536: at least 6553600"), "{narrow}");
+    let unknown = Config::parse(&format!("{LEAST}[drain]\ngraze = \"1s\"\n"))
+        .unwrap_err()
+        .to_string();
+    assert!(
+        unknown.starts_with("sidecar.drain.graze = \"1s\": unknown field `graze`"),
+        "{unknown}"
+    );
+    let narrow = Config::parse(&format!(
+        "{LEAST}[limits.edge]\nconnection_window = 65536\n"
+    ))
+    .unwrap_err()
+    .to_string();
+    assert!(
+        narrow.contains("sidecar.limits.edge.connection_window = 65536: at least 6553600"),
+        "{narrow}"
+    );
 }

@@ -51,13 +51,25 @@ pub struct Application {
 
 impl Application {
     pub(crate) fn new(parts: Parts) -> Rc<Self> {
-        let setup = Setup { limits: parts.limits.local(), scheme: Scheme::HTTP, ping: None, patience: PATIENCE };
-        Rc::new(Self { parts, setup, connections: RefCell::default(), idle: Rc::default(), dialing: Mutex::default() })
+        let setup = Setup {
+            limits: parts.limits.local(),
+            scheme: Scheme::HTTP,
+            ping: None,
+            patience: PATIENCE,
+        };
+        Rc::new(Self {
+            parts,
+            setup,
+            connections: RefCell::default(),
+            idle: Rc::default(),
+            dialing: Mutex::default(),
+        })
     }
 
     /// Whether a call is sent as HTTP/1.1. gRPC needs HTTP/2 whatever the application was declared to speak.
     pub(crate) fn speaks_http1(&self, protocol: Protocol) -> bool {
-        matches!(self.parts.protocol, AppProtocol::Http | AppProtocol::Tcp) && protocol != Protocol::Grpc
+        matches!(self.parts.protocol, AppProtocol::Http | AppProtocol::Tcp)
+            && protocol != Protocol::Grpc
     }
 
     /// An HTTP/2 connection with room for one more call.
@@ -70,14 +82,21 @@ impl Application {
             return Ok(client);
         }
         if self.connections.borrow().len() >= MOST {
-            return Err(Error::unprocessed(Kind::Overloaded, "the application takes no further call on any connection"));
+            return Err(Error::unprocessed(
+                Kind::Overloaded,
+                "the application takes no further call on any connection",
+            ));
         }
         let io = self.reach().await?;
-        let (client, driver) = connect(io, &self.setup).await.map_err(|err| unreachable(&self.parts.address, &io::Error::other(err)))?;
+        let (client, driver) = connect(io, &self.setup)
+            .await
+            .map_err(|err| unreachable(&self.parts.address, &io::Error::other(err)))?;
         self.connections.borrow_mut().push(Rc::clone(&client));
         let application = Rc::clone(self);
         let driven = Rc::clone(&client);
-        self.parts.tasks.spawn_local(async move { application.drive(&driven, driver).await });
+        self.parts
+            .tasks
+            .spawn_local(async move { application.drive(&driven, driver).await });
         Ok(client)
     }
 
@@ -91,7 +110,10 @@ impl Application {
             match http1::client::call(&self.idle, sender, call, &self.parts.cut).await? {
                 http1::client::Sent::Answered(reply) => return Ok(reply),
                 http1::client::Sent::NotSent(_) if fresh => {
-                    return Err(Error::unprocessed(Kind::NoEndpoint, "the application closed a new connection before it took the call"));
+                    return Err(Error::unprocessed(
+                        Kind::NoEndpoint,
+                        "the application closed a new connection before it took the call",
+                    ));
                 }
                 http1::client::Sent::NotSent(returned) => call = returned,
             }
@@ -100,11 +122,18 @@ impl Application {
 
     async fn open_http1(&self) -> Result<http1::client::Sender, Error> {
         let io = self.reach().await?;
-        http1::client::connect(io, &self.parts.tasks, self.parts.cut.clone()).await.map_err(|err| unreachable(&self.parts.address, &io::Error::other(err)))
+        http1::client::connect(io, &self.parts.tasks, self.parts.cut.clone())
+            .await
+            .map_err(|err| unreachable(&self.parts.address, &io::Error::other(err)))
     }
 
     fn roomiest(&self) -> Option<Rc<Client>> {
-        self.connections.borrow().iter().filter(|client| client.has_room()).min_by_key(|client| client.open_calls()).cloned()
+        self.connections
+            .borrow()
+            .iter()
+            .filter(|client| client.has_room())
+            .min_by_key(|client| client.open_calls())
+            .cloned()
     }
 
     async fn reach(&self) -> Result<Plain, Error> {
@@ -112,7 +141,10 @@ impl Application {
         match timeout(limit, dial::local(&self.parts.address)).await {
             Ok(Ok(io)) => Ok(io),
             Ok(Err(err)) => Err(unreachable(&self.parts.address, &err)),
-            Err(_) => Err(unreachable(&self.parts.address, &io::ErrorKind::TimedOut.into())),
+            Err(_) => Err(unreachable(
+                &self.parts.address,
+                &io::ErrorKind::TimedOut.into(),
+            )),
         }
     }
 
@@ -138,10 +170,15 @@ impl Application {
     }
 
     fn forget(&self, client: &Rc<Client>) {
-        self.connections.borrow_mut().retain(|other| !Rc::ptr_eq(other, client));
+        self.connections
+            .borrow_mut()
+            .retain(|other| !Rc::ptr_eq(other, client));
     }
 }
 
 fn unreachable(address: &Address, err: &io::Error) -> Error {
-    Error::unprocessed(Kind::NoEndpoint, format!("the application on {address} cannot be reached: {err}"))
+    Error::unprocessed(
+        Kind::NoEndpoint,
+        format!("the application on {address} cannot be reached: {err}"),
+    )
 }

@@ -17,14 +17,19 @@ pub(crate) struct Backoff {
 
 impl Backoff {
     pub(crate) fn new(first: Duration, longest: Duration) -> Self {
-        Self { first, longest, failures: 0 }
+        Self {
+            first,
+            longest,
+            failures: 0,
+        }
     }
 
     /// One more failure; the wait that follows it. `random` is from 0 to 1.
     pub(crate) fn next(&mut self, random: f64) -> Duration {
         let exponent = i32::try_from(self.failures.min(64)).unwrap_or(64);
         self.failures = self.failures.saturating_add(1);
-        let base = (self.first.as_secs_f64() * FACTOR.powi(exponent)).min(self.longest.as_secs_f64());
+        let base =
+            (self.first.as_secs_f64() * FACTOR.powi(exponent)).min(self.longest.as_secs_f64());
         Duration::from_secs_f64(base * (1.0 + JITTER * (2.0 * random - 1.0)))
     }
 
@@ -41,7 +46,12 @@ mod tests {
     fn waits_grow_to_the_longest_and_start_over() {
         let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(10));
         let millis: Vec<u128> = (0..13).map(|_| backoff.next(0.5).as_millis()).collect();
-        assert_eq!(millis, [100, 160, 256, 409, 655, 1048, 1677, 2684, 4294, 6871, 10_000, 10_000, 10_000]);
+        assert_eq!(
+            millis,
+            [
+                100, 160, 256, 409, 655, 1048, 1677, 2684, 4294, 6871, 10_000, 10_000, 10_000
+            ]
+        );
         backoff.reset();
         assert_eq!(backoff.next(0.0).as_millis(), 80);
         backoff.reset();

@@ -42,7 +42,11 @@ pub(crate) enum Error {
     #[error("cannot connect to {address}: {detail}")]
     Connect { address: String, detail: String },
     #[error("handshake with {address} failed: {detail}")]
-    Handshake { address: String, detail: String, cause: Cause },
+    Handshake {
+        address: String,
+        detail: String,
+        cause: Cause,
+    },
     #[error("there is no identity yet")]
     NoIdentity,
 }
@@ -60,22 +64,58 @@ impl Error {
 }
 
 /// Opens a mesh connection.
-pub(super) async fn mesh(endpoint: &Endpoint, identity: &Material, setup: &Setup) -> Result<Dialed, Error> {
-    let refused = |detail: String| Error::Connect { address: endpoint.address.to_string(), detail };
-    let stream = TcpStream::connect(endpoint.address).await.map_err(|err| refused(err.to_string()))?;
+pub(super) async fn mesh(
+    endpoint: &Endpoint,
+    identity: &Material,
+    setup: &Setup,
+) -> Result<Dialed, Error> {
+    let refused = |detail: String| Error::Connect {
+        address: endpoint.address.to_string(),
+        detail,
+    };
+    let stream = TcpStream::connect(endpoint.address)
+        .await
+        .map_err(|err| refused(err.to_string()))?;
     tune(&stream).map_err(|err| refused(err.to_string()))?;
-    let failed = |err: &io::Error| Error::Handshake { address: endpoint.address.to_string(), detail: err.to_string(), cause: Cause::of(err) };
+    let failed = |err: &io::Error| Error::Handshake {
+        address: endpoint.address.to_string(),
+        detail: err.to_string(),
+        cause: Cause::of(err),
+    };
     let name = server_name(endpoint);
     let connector = TlsConnector::from(identity.client(Arc::clone(&endpoint.identity)));
-    let stream = connector.connect(name, BufReader::with_capacity(READ_BUFFER, stream)).await.map_err(|err| failed(&err))?;
-    if stream.get_ref().1.alpn_protocol().is_some_and(|protocol| protocol != ALPN) {
-        return Err(failed(&io::Error::other(rustls::Error::NoApplicationProtocol)));
+    let stream = connector
+        .connect(name, BufReader::with_capacity(READ_BUFFER, stream))
+        .await
+        .map_err(|err| failed(&err))?;
+    if stream
+        .get_ref()
+        .1
+        .alpn_protocol()
+        .is_some_and(|protocol| protocol != ALPN)
+    {
+        return Err(failed(&io::Error::other(
+            rustls::Error::NoApplicationProtocol,
+        )));
     }
-    let validity = stream.get_ref().1.peer_certificates().and_then(<[_]>::first).and_then(|leaf| certificate::read(leaf).ok()).map(|facts| facts.validity);
-    let validity = validity.ok_or_else(|| failed(&io::Error::other(rustls::Error::NoCertificatesPresented)))?;
-    let (client, mut driver) = connect(stream, setup).await.map_err(|err| failed(&io::Error::other(err)))?;
+    let validity = stream
+        .get_ref()
+        .1
+        .peer_certificates()
+        .and_then(<[_]>::first)
+        .and_then(|leaf| certificate::read(leaf).ok())
+        .map(|facts| facts.validity);
+    let validity = validity
+        .ok_or_else(|| failed(&io::Error::other(rustls::Error::NoCertificatesPresented)))?;
+    let (client, mut driver) = connect(stream, setup)
+        .await
+        .map_err(|err| failed(&io::Error::other(err)))?;
     first_word(&mut driver).await.map_err(|err| failed(&err))?;
-    Ok(Dialed { client, driver, validity })
+    Ok(Dialed {
+        client,
+        driver,
+        validity,
+    })
 }
 
 /// Drives the connection until the peer has said something.
@@ -91,7 +131,8 @@ async fn first_word(driver: &mut Driver<TlsStream<Buffered>>) -> io::Result<()> 
 
 /// The name in the hello: the chain target's SNI, or the address where that is no name. Who answers is checked by SPIFFE id.
 fn server_name(endpoint: &Endpoint) -> ServerName<'static> {
-    ServerName::try_from(endpoint.sni.to_string()).unwrap_or_else(|_| ServerName::IpAddress(endpoint.address.ip().into()))
+    ServerName::try_from(endpoint.sni.to_string())
+        .unwrap_or_else(|_| ServerName::IpAddress(endpoint.address.ip().into()))
 }
 
 /// No delay for small writes; a dead peer is noticed by the kernel too.

@@ -15,8 +15,20 @@ pub(crate) struct Metrics {
 
 impl Metrics {
     pub(crate) fn register(&self, registry: &mut Registry) {
-        registry.register("outrigger_connections_opened", "Mesh connections we opened", self.opened.clone());
-        registry.register("outrigger_connect_failures", "Attempts to open one that failed", self.failed.clone());
-        registry.register("outrigger_connections_open", "Mesh connections we hold open", self.open.clone());
+        registry.register(
+            "outrigger_connections_opened",
+            "Mesh connections we opened",
+            self.opened.clone(),
+        );
+        registry.register(
+            "outrigger_connect_failures",
+            "Attempts to open one that failed",
+            self.failed.clone(),
+        );
+        registry.register(
+            "outrigger_connections_open",
+            "Mesh connections we hold open",
+            self.open.clone(),
+        );
     }
 }

@@ -96,15 +96,25 @@ impl Pool {
         let setup = Setup {
             limits: parts.limits.mesh(),
             scheme: Scheme::HTTPS,
-            ping: Some(PingTimes { interval: connect.ping_interval, timeout: connect.ping_timeout }),
+            ping: Some(PingTimes {
+                interval: connect.ping_interval,
+                timeout: connect.ping_timeout,
+            }),
             patience: PATIENCE,
         };
-        Rc::new(Self { parts, setup, entries: RefCell::default(), changed: Rc::default() })
+        Rc::new(Self {
+            parts,
+            setup,
+            entries: RefCell::default(),
+            changed: Rc::default(),
+        })
     }
 
     /// Whether a call can go to `endpoint` now.
     pub fn state(&self, endpoint: &Arc<Endpoint>) -> State {
-        let Some(entry) = self.known(endpoint) else { return State::Idle };
+        let Some(entry) = self.known(endpoint) else {
+            return State::Idle;
+        };
         entry.asked.set(Instant::now());
         entry.state()
     }
@@ -134,7 +144,10 @@ impl Pool {
     }
 
     /// A connection with room for one more call. Waits while one is being made; a failed attempt is an answer, not a reason to wait.
-    pub(crate) async fn acquire(self: &Rc<Self>, endpoint: &Arc<Endpoint>) -> Result<Rc<Client>, Error> {
+    pub(crate) async fn acquire(
+        self: &Rc<Self>,
+        endpoint: &Arc<Endpoint>,
+    ) -> Result<Rc<Client>, Error> {
         let entry = self.entry(endpoint);
         let until = Instant::now() + self.parts.limits.connect.timeout * 2;
         loop {
@@ -146,7 +159,10 @@ impl Pool {
                 Phase::Resting => self.dial(&entry),
                 Phase::Dialing => {}
             }
-            if tokio::time::timeout_at(until, self.changed()).await.is_err() {
+            if tokio::time::timeout_at(until, self.changed())
+                .await
+                .is_err()
+            {
                 return Err(entry.refusal());
             }
         }
@@ -163,7 +179,11 @@ impl Pool {
     }
 
     fn known(&self, endpoint: &Arc<Endpoint>) -> Option<Rc<Entry>> {
-        self.entries.borrow().get(&endpoint.id).filter(|entry| entry.leads_to(endpoint)).cloned()
+        self.entries
+            .borrow()
+            .get(&endpoint.id)
+            .filter(|entry| entry.leads_to(endpoint))
+            .cloned()
     }
 
     fn entry(&self, endpoint: &Arc<Endpoint>) -> Rc<Entry> {
@@ -172,11 +192,21 @@ impl Pool {
             return entry;
         }
         let connect = &self.parts.limits.connect;
-        let entry = Rc::new(Entry::new(Arc::clone(endpoint), Backoff::new(connect.backoff_first, connect.backoff_longest)));
-        let moved = self.entries.borrow_mut().insert(Arc::clone(&endpoint.id), Rc::clone(&entry));
+        let entry = Rc::new(Entry::new(
+            Arc::clone(endpoint),
+            Backoff::new(connect.backoff_first, connect.backoff_longest),
+        ));
+        let moved = self
+            .entries
+            .borrow_mut()
+            .insert(Arc::clone(&endpoint.id), Rc::clone(&entry));
         if let Some(moved) = moved {
             moved.gone.set(true);
-            moved.connections.borrow_mut().drain(..).for_each(|client| client.close());
+            moved
+                .connections
+                .borrow_mut()
+                .drain(..)
+                .for_each(|client| client.close());
         }
         entry
     }
@@ -216,10 +246,15 @@ impl Pool {
     async fn attempt(&self, entry: &Entry) -> Result<Dialed, dial::Error> {
         let identity = self.parts.identity.load().ok_or(dial::Error::NoIdentity)?;
         let limit = self.parts.limits.connect.timeout;
-        let dialed = timeout(limit, dial::mesh(&entry.endpoint, &identity, &self.setup)).await.unwrap_or_else(|_| {
-            let detail = format!("no connection within {}", humantime::format_duration(limit));
-            Err(dial::Error::Connect { address: entry.endpoint.address.to_string(), detail })
-        });
+        let dialed = timeout(limit, dial::mesh(&entry.endpoint, &identity, &self.setup))
+            .await
+            .unwrap_or_else(|_| {
+                let detail = format!("no connection within {}", humantime::format_duration(limit));
+                Err(dial::Error::Connect {
+                    address: entry.endpoint.address.to_string(),
+                    detail,
+                })
+            });
         if let Err(err) = &dialed {
             self.parts.metrics.failed.inc();
             if let dial::Error::Handshake { cause, .. } = err {
@@ -232,7 +267,10 @@ impl Pool {
 
     fn adopt(self: &Rc<Self>, entry: &Rc<Entry>, dialed: Dialed) {
         entry.succeeded();
-        entry.connections.borrow_mut().push(Rc::clone(&dialed.client));
+        entry
+            .connections
+            .borrow_mut()
+            .push(Rc::clone(&dialed.client));
         self.parts.metrics.opened.inc();
         self.parts.metrics.open.inc();
         let (pool, entry) = (Rc::clone(self), Rc::clone(entry));
@@ -244,10 +282,23 @@ impl Pool {
 
     /// Owns one connection to its end.
     async fn drive(self: &Rc<Self>, entry: &Rc<Entry>, dialed: Dialed) {
-        let Dialed { client, mut driver, validity } = dialed;
-        let own = self.parts.identity.load().map_or(validity, |material| material.validity);
-        let first = if own.not_after < validity.not_after { own } else { validity };
-        let mut schedule = pin!(self.schedule(entry, &client, first.retires_in(now()), first.left(now())));
+        let Dialed {
+            client,
+            mut driver,
+            validity,
+        } = dialed;
+        let own = self
+            .parts
+            .identity
+            .load()
+            .map_or(validity, |material| material.validity);
+        let first = if own.not_after < validity.not_after {
+            own
+        } else {
+            validity
+        };
+        let mut schedule =
+            pin!(self.schedule(entry, &client, first.retires_in(now()), first.left(now())));
         let ended = std::future::poll_fn(|cx| {
             let polled = driver.poll(cx);
             if polled.is_ready() {
@@ -274,7 +325,13 @@ impl Pool {
     }
 
     /// Retires the connection in time: a replacement first, then no new calls, at a leaf's expiry the end. Returns when it has to end.
-    async fn schedule(self: &Rc<Self>, entry: &Rc<Entry>, client: &Rc<Client>, retires: Duration, expires: Duration) {
+    async fn schedule(
+        self: &Rc<Self>,
+        entry: &Rc<Entry>,
+        client: &Rc<Client>,
+        retires: Duration,
+        expires: Duration,
+    ) {
         let connect = &self.parts.limits.connect;
         let age = connect.age.mul_f64(0.9 + 0.2 * rand::random::<f64>());
         let expiry = Instant::now() + expires;
@@ -293,9 +350,19 @@ impl Pool {
 
     async fn retire(self: &Rc<Self>, entry: &Rc<Entry>, client: &Rc<Client>, expiry: Instant) {
         self.replace(entry);
-        while entry.connections.borrow().iter().all(|other| Rc::ptr_eq(other, client) || !other.has_room()) && entry.wanted() && Instant::now() < expiry {
+        while entry
+            .connections
+            .borrow()
+            .iter()
+            .all(|other| Rc::ptr_eq(other, client) || !other.has_room())
+            && entry.wanted()
+            && Instant::now() < expiry
+        {
             self.replace(entry);
-            if tokio::time::timeout_at(expiry, self.changed()).await.is_err() {
+            if tokio::time::timeout_at(expiry, self.changed())
+                .await
+                .is_err()
+            {
                 break;
             }
         }
@@ -346,7 +413,12 @@ impl Entry {
     }
 
     fn state(&self) -> State {
-        if self.connections.borrow().iter().any(|client| client.has_room()) {
+        if self
+            .connections
+            .borrow()
+            .iter()
+            .any(|client| client.has_room())
+        {
             return State::Ready;
         }
         match self.phase.get() {
@@ -357,7 +429,12 @@ impl Entry {
     }
 
     fn roomiest(&self) -> Option<Rc<Client>> {
-        self.connections.borrow().iter().filter(|client| client.has_room()).min_by_key(|client| client.open_calls()).cloned()
+        self.connections
+            .borrow()
+            .iter()
+            .filter(|client| client.has_room())
+            .min_by_key(|client| client.open_calls())
+            .cloned()
     }
 
     fn wanted(&self) -> bool {
@@ -392,7 +469,10 @@ impl Entry {
     fn refusal(&self) -> Error {
         match &*self.failure.borrow() {
             Some(failure) => Error::unprocessed(failure.kind(), failure.to_string()),
-            None => Error::unprocessed(Kind::Connect, format!("no connection to {} in time", self.endpoint.address)),
+            None => Error::unprocessed(
+                Kind::Connect,
+                format!("no connection to {} in time", self.endpoint.address),
+            ),
         }
     }
 }

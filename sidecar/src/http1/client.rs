@@ -49,7 +49,11 @@ impl Idle {
 }
 
 /// Opens HTTP/1.1 on `io`; the connection is driven by a task of `tasks` until it ends or `cut`.
-pub(crate) async fn connect<IO>(io: IO, tasks: &TaskTracker, cut: CancellationToken) -> Result<Sender, hyper::Error>
+pub(crate) async fn connect<IO>(
+    io: IO,
+    tasks: &TaskTracker,
+    cut: CancellationToken,
+) -> Result<Sender, hyper::Error>
 where
     IO: AsyncRead + AsyncWrite + Unpin + 'static,
 {
@@ -72,16 +76,32 @@ pub(crate) enum Sent {
 }
 
 /// One call. Dropping its future or its reply closes the connection, which is HTTP/1.1's only way to cancel.
-pub(crate) async fn call(idle: &Rc<Idle>, mut sender: Sender, call: Call, cut: &CancellationToken) -> Result<Sent, Error> {
+pub(crate) async fn call(
+    idle: &Rc<Idle>,
+    mut sender: Sender,
+    call: Call,
+    cut: &CancellationToken,
+) -> Result<Sent, Error> {
     let (request, kept) = encode(call)?;
     match sender.0.try_send_request(request).await {
         Ok(response) => {
             let (mut head, body) = response.into_parts();
             super::strip_hop_by_hop(&mut head.headers);
             let cut = cut.clone();
-            let body = Received { body, translate: move |err| broken(err, &cut) };
-            let body = Box::pin(Returning { body, sender: Some(sender), idle: Rc::clone(idle) });
-            Ok(Sent::Answered(Reply { status: head.status, headers: head.headers, body }))
+            let body = Received {
+                body,
+                translate: move |err| broken(err, &cut),
+            };
+            let body = Box::pin(Returning {
+                body,
+                sender: Some(sender),
+                idle: Rc::clone(idle),
+            });
+            Ok(Sent::Answered(Reply {
+                status: head.status,
+                headers: head.headers,
+                body,
+            }))
         }
         Err(mut failed) => match failed.take_message() {
             Some(request) => Ok(Sent::NotSent(kept.restore(request))),
@@ -98,13 +118,22 @@ impl Kept {
         let (head, body) = request.into_parts();
         let mut headers = head.headers;
         headers.remove(HOST);
-        Call::new(crate::stack::Parts { headers, body, ..self.0 })
+        Call::new(crate::stack::Parts {
+            headers,
+            body,
+            ..self.0
+        })
     }
 }
 
 fn encode(call: Call) -> Result<(Request<Body>, Kept), Error> {
     let mut parts = call.into_parts();
-    let host = HeaderValue::from_str(&parts.authority).map_err(|_| Error::unprocessed(Kind::Malformed, "the authority of the call is not a valid host"))?;
+    let host = HeaderValue::from_str(&parts.authority).map_err(|_| {
+        Error::unprocessed(
+            Kind::Malformed,
+            "the authority of the call is not a valid host",
+        )
+    })?;
     let body = std::mem::replace(&mut parts.body, crate::observe::empty());
     let mut request = Request::new(body);
     *request.method_mut() = parts.method.clone();
@@ -118,15 +147,23 @@ fn encode(call: Call) -> Result<(Request<Body>, Kept), Error> {
 
 fn broken(err: hyper::Error, cut: &CancellationToken) -> Error {
     if cut.is_cancelled() {
-        return Error::new(Kind::Cut, "the sidecar had to end while the call was in progress");
+        return Error::new(
+            Kind::Cut,
+            "the sidecar had to end while the call was in progress",
+        );
     }
     if err.is_parse() {
         return Error::new(Kind::Protocol, "the application broke HTTP/1.1").with_source(err);
     }
     if err.is_user() || err.is_body_write_aborted() {
-        return Error::new(Kind::Cancelled, "the caller did not finish its request").with_source(err);
+        return Error::new(Kind::Cancelled, "the caller did not finish its request")
+            .with_source(err);
     }
-    Error::new(Kind::ConnectionLost, "the connection to the application ended").with_source(err)
+    Error::new(
+        Kind::ConnectionLost,
+        "the connection to the application ended",
+    )
+    .with_source(err)
 }
 
 /// A reply's body that gives its connection back at its end.
@@ -140,7 +177,10 @@ impl<F: Fn(hyper::Error) -> Error + Unpin> http_body::Body for Returning<F> {
     type Data = Data;
     type Error = Error;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Data>, Error>>> {
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Data>, Error>>> {
         let this = self.get_mut();
         let frame = ready!(Pin::new(&mut this.body).poll_frame(cx));
         let ended = match &frame {

@@ -38,7 +38,10 @@ where
     C: Future<Output = ()>,
 {
     let mut builder = Builder::new();
-    builder.timer(TokioTimer::new()).header_read_timeout(accepted.header_block).max_headers(accepted.header_count);
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(accepted.header_block)
+        .max_headers(accepted.header_count);
     let service = service_fn(move |request| answer(Rc::clone(&accepted), request));
     let mut connection = pin!(builder.serve_connection(TokioIo::new(io), service));
     let mut leave = pin!(ending.leave);
@@ -62,14 +65,23 @@ where
 }
 
 /// One request. An `Err` closes the connection: there is nothing left that could be said.
-async fn answer(accepted: Rc<Accepted>, request: Request<Incoming>) -> Result<Response<Body>, Error> {
+async fn answer(
+    accepted: Rc<Accepted>,
+    request: Request<Incoming>,
+) -> Result<Response<Body>, Error> {
     let Some(call) = decode(request, &accepted.peer) else {
         let mut refused = Response::new(observe::empty());
         *refused.status_mut() = StatusCode::BAD_REQUEST;
-        refused.headers_mut().insert(http::header::CONNECTION, HeaderValue::from_static("close"));
+        refused
+            .headers_mut()
+            .insert(http::header::CONNECTION, HeaderValue::from_static("close"));
         return Ok(refused);
     };
-    let Reply { status, mut headers, body } = Rc::clone(&accepted.dispatch).dispatch(call).await?;
+    let Reply {
+        status,
+        mut headers,
+        body,
+    } = Rc::clone(&accepted.dispatch).dispatch(call).await?;
     super::strip_hop_by_hop(&mut headers);
     let mut response = Response::new(body);
     *response.status_mut() = status;
@@ -82,20 +94,47 @@ fn decode(request: Request<Incoming>, peer: &Peer) -> Option<Call> {
     let (head, body) = request.into_parts();
     let mut headers = head.headers;
     let mut hosts = headers.get_all(HOST).iter();
-    let host = hosts.next().and_then(|host| host.to_str().ok()).map(str::to_owned);
-    if hosts.next().is_some() || head.method == Method::CONNECT || (headers.contains_key("content-length") && headers.contains_key("transfer-encoding")) {
+    let host = hosts
+        .next()
+        .and_then(|host| host.to_str().ok())
+        .map(str::to_owned);
+    if hosts.next().is_some()
+        || head.method == Method::CONNECT
+        || (headers.contains_key("content-length") && headers.contains_key("transfer-encoding"))
+    {
         return None;
     }
     let authority = match head.uri.authority() {
-        Some(authority) if host.as_deref().is_none_or(|host| host == authority.as_str()) => authority.as_str().to_owned(),
+        Some(authority)
+            if host
+                .as_deref()
+                .is_none_or(|host| host == authority.as_str()) =>
+        {
+            authority.as_str().to_owned()
+        }
         Some(_) => return None,
         None => host?,
     };
     headers.remove(HOST);
     super::strip_hop_by_hop(&mut headers);
-    let uri = head.uri.into_parts().path_and_query.map_or_else(|| Uri::from_static("/"), Uri::from);
-    let body = Box::pin(Received { body, translate: caller_ended });
-    Some(Call::arrived(Protocol::Http1, peer.clone(), head.method, uri, authority, headers, body))
+    let uri = head
+        .uri
+        .into_parts()
+        .path_and_query
+        .map_or_else(|| Uri::from_static("/"), Uri::from);
+    let body = Box::pin(Received {
+        body,
+        translate: caller_ended,
+    });
+    Some(Call::arrived(
+        Protocol::Http1,
+        peer.clone(),
+        head.method,
+        uri,
+        authority,
+        headers,
+        body,
+    ))
 }
 
 fn caller_ended(err: hyper::Error) -> Error {

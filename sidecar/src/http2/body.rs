@@ -28,8 +28,16 @@ enum Phase {
 
 impl<F: Fn(&h2::Error) -> Error> Incoming<F> {
     pub(super) fn new(stream: RecvStream, translate: F) -> Self {
-        let phase = if stream.is_end_stream() { Phase::Done } else { Phase::Data };
-        Self { stream, phase, translate }
+        let phase = if stream.is_end_stream() {
+            Phase::Done
+        } else {
+            Phase::Data
+        };
+        Self {
+            stream,
+            phase,
+            translate,
+        }
     }
 
     fn data(&mut self, bytes: Bytes) -> Frame<Data> {
@@ -47,7 +55,10 @@ impl<F: Fn(&h2::Error) -> Error + Unpin> Body for Incoming<F> {
     type Data = Data;
     type Error = Error;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Data>, Error>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Data>, Error>>> {
         loop {
             match self.phase {
                 Phase::Data => match ready!(self.stream.poll_data(cx)) {
@@ -73,6 +84,10 @@ impl<F: Fn(&h2::Error) -> Error + Unpin> Body for Incoming<F> {
     }
 
     fn size_hint(&self) -> SizeHint {
-        if self.is_end_stream() { SizeHint::with_exact(0) } else { SizeHint::default() }
+        if self.is_end_stream() {
+            SizeHint::with_exact(0)
+        } else {
+            SizeHint::default()
+        }
     }
 }

@@ -76,14 +76,22 @@ pub(crate) struct Setup {
 }
 
 /// Opens HTTP/2 on `io`. Nothing is sent before the driver is polled.
-pub(crate) async fn connect<IO>(io: IO, setup: &Setup) -> Result<(Rc<Client>, Driver<IO>), h2::Error>
+pub(crate) async fn connect<IO>(
+    io: IO,
+    setup: &Setup,
+) -> Result<(Rc<Client>, Driver<IO>), h2::Error>
 where
     IO: AsyncRead + AsyncWrite + Unpin,
 {
     let (io, turn, passed) = cork(io);
     let (sender, mut connection) = limits::client(&setup.limits).handshake(io).await?;
     let liveness = match (setup.ping, connection.ping_pong()) {
-        (Some(times), Some(ping)) => Some(Liveness { ping, times, timer: Box::pin(tokio::time::sleep(times.interval)), sent: None }),
+        (Some(times), Some(ping)) => Some(Liveness {
+            ping,
+            times,
+            timer: Box::pin(tokio::time::sleep(times.interval)),
+            sent: None,
+        }),
         _ => None,
     };
     let most = setup.limits.max_concurrent_streams as usize;
@@ -97,7 +105,16 @@ where
         scheme: setup.scheme.clone(),
         patience: setup.patience,
     });
-    Ok((Rc::clone(&client), Driver { connection, turn, client, most, liveness }))
+    Ok((
+        Rc::clone(&client),
+        Driver {
+            connection,
+            turn,
+            client,
+            most,
+            liveness,
+        },
+    ))
 }
 
 // === impl Driver ===
@@ -108,7 +125,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
         self.turn.begin();
         let polled = Pin::new(&mut self.connection).poll(cx);
         let drained = self.turn.end(cx);
-        self.client.observe(cx, self.connection.max_concurrent_send_streams().min(self.most));
+        self.client.observe(
+            cx,
+            self.connection.max_concurrent_send_streams().min(self.most),
+        );
         match (polled, drained) {
             (Poll::Ready(Ok(())), _) => Poll::Ready(Ok(())),
             (Poll::Ready(Err(err)), _) => Poll::Ready(Err(into_io(err))),
@@ -133,7 +153,12 @@ impl<IO> Drop for Driver<IO> {
 }
 
 fn into_io(err: h2::Error) -> io::Error {
-    if err.is_io() { err.into_io().unwrap_or_else(|| io::ErrorKind::ConnectionReset.into()) } else { io::Error::other(err) }
+    if err.is_io() {
+        err.into_io()
+            .unwrap_or_else(|| io::ErrorKind::ConnectionReset.into())
+    } else {
+        io::Error::other(err)
+    }
 }
 
 // === impl Liveness ===
@@ -153,14 +178,23 @@ impl Liveness {
         while self.timer.as_mut().poll(cx).is_ready() {
             let now = Instant::now();
             if self.sent.is_some() {
-                return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the peer answers no pings")));
+                return Poll::Ready(Err(io::Error::new(
+                    io::ErrorKind::TimedOut,
+                    "the peer answers no pings",
+                )));
             }
             if self.ping.send_ping(Ping::opaque()).is_ok() {
                 self.sent = Some(now);
                 // Registers for the answer.
                 let _: Poll<Result<h2::Pong, h2::Error>> = self.ping.poll_pong(cx);
             }
-            self.timer.as_mut().reset(now + if self.sent.is_some() { self.times.timeout } else { self.times.interval });
+            self.timer.as_mut().reset(
+                now + if self.sent.is_some() {
+                    self.times.timeout
+                } else {
+                    self.times.interval
+                },
+            );
         }
         Poll::Pending
     }
@@ -226,24 +260,48 @@ impl Client {
         };
         let (response, sink) = sent.map_err(|err| refused_here(&err))?;
         let mut upload = (!ended).then(|| Outgoing::new(parts.body, sink, self.patience));
-        let evidence = Evidence { client: Rc::clone(self), before };
+        let evidence = Evidence {
+            client: Rc::clone(self),
+            before,
+        };
         let mut response = pin!(response);
         let head = std::future::poll_fn(|cx| {
             poll_upload(&mut upload, cx)?;
-            response.as_mut().poll(cx).map_err(|err| evidence.before_head(&err))
+            response
+                .as_mut()
+                .poll(cx)
+                .map_err(|err| evidence.before_head(&err))
         })
         .await?;
         let (head, stream) = head.into_parts();
         let stream = Incoming::new(stream, move |err: &h2::Error| evidence.after_head(err));
-        let body = if http_body::Body::is_end_stream(&stream) { drained(slot) } else { Box::pin(Download { stream, upload, slot: Some(slot) }) };
-        Ok(Reply { status: head.status, headers: head.headers, body })
+        let body = if http_body::Body::is_end_stream(&stream) {
+            drained(slot)
+        } else {
+            Box::pin(Download {
+                stream,
+                upload,
+                slot: Some(slot),
+            })
+        };
+        Ok(Reply {
+            status: head.status,
+            headers: head.headers,
+            body,
+        })
     }
 
     fn target(&self, uri: &Uri, authority: String) -> Result<Uri, Error> {
-        let malformed = || Error::unprocessed(Kind::Malformed, "the authority of the call is not a valid host");
+        let malformed = || {
+            Error::unprocessed(
+                Kind::Malformed,
+                "the authority of the call is not a valid host",
+            )
+        };
         let mut parts = UriParts::default();
         parts.scheme = Some(self.scheme.clone());
-        parts.authority = Some(Authority::from_maybe_shared(Bytes::from(authority)).map_err(|_| malformed())?);
+        parts.authority =
+            Some(Authority::from_maybe_shared(Bytes::from(authority)).map_err(|_| malformed())?);
         parts.path_and_query = uri.path_and_query().cloned();
         Uri::from_parts(parts).map_err(|_| malformed())
     }
@@ -251,7 +309,10 @@ impl Client {
 
 impl std::fmt::Debug for Client {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Client").field("open", &self.open).field("slots", &self.slots).finish_non_exhaustive()
+        f.debug_struct("Client")
+            .field("open", &self.open)
+            .field("slots", &self.slots)
+            .finish_non_exhaustive()
     }
 }
 
@@ -268,7 +329,10 @@ impl http_body::Body for Nothing {
     type Data = Data;
     type Error = Error;
 
-    fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Data>, Error>>> {
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Data>, Error>>> {
         Poll::Ready(None)
     }
 
@@ -281,12 +345,17 @@ fn refused_here(err: &h2::Error) -> Error {
     if err.is_io() || err.is_go_away() || err.is_reset() {
         return Error::unsent(format!("the connection took no call: {err}"));
     }
-    Error::unprocessed(Kind::Malformed, format!("the call cannot be sent over HTTP/2: {err}"))
+    Error::unprocessed(
+        Kind::Malformed,
+        format!("the call cannot be sent over HTTP/2: {err}"),
+    )
 }
 
 /// Sends what can be sent. A sink that takes no more is no error here: the receiving half says how the call ended.
 fn poll_upload(upload: &mut Option<Outgoing>, cx: &mut Context<'_>) -> Result<(), Error> {
-    let Some(outgoing) = upload else { return Ok(()) };
+    let Some(outgoing) = upload else {
+        return Ok(());
+    };
     match outgoing.poll(cx) {
         Poll::Pending => {}
         Poll::Ready(Ok(()) | Err(Stop::Sink)) => *upload = None,
@@ -312,11 +381,18 @@ impl Evidence {
     fn before_head(&self, err: &h2::Error) -> Error {
         if err.is_reset() && err.is_remote() {
             let code = err.reason().map_or(2, u32::from);
-            let processed = if err.reason() == Some(Reason::REFUSED_STREAM) { Processed::No } else { Processed::Maybe };
+            let processed = if err.reason() == Some(Reason::REFUSED_STREAM) {
+                Processed::No
+            } else {
+                Processed::Maybe
+            };
             return Error::reset(code, processed);
         }
         if err.is_go_away() && err.is_remote() {
-            return Error::unprocessed(Kind::Refused, "the peer is closing the connection and did not take the call");
+            return Error::unprocessed(
+                Kind::Refused,
+                "the peer is closing the connection and did not take the call",
+            );
         }
         if self.client.passed.written.get() == self.before {
             return Error::unsent("the connection ended before the call left");
@@ -333,12 +409,18 @@ impl Evidence {
 
     fn broken(&self, err: &h2::Error) -> Error {
         if self.client.cut.get() {
-            return Error::new(Kind::Cut, "the connection had to end while the call was in progress");
+            return Error::new(
+                Kind::Cut,
+                "the connection had to end while the call was in progress",
+            );
         }
         if err.is_library() {
             return Error::new(Kind::Protocol, format!("the peer broke HTTP/2: {err}"));
         }
-        Error::new(Kind::ConnectionLost, format!("the connection to the peer ended: {err}"))
+        Error::new(
+            Kind::ConnectionLost,
+            format!("the connection to the peer ended: {err}"),
+        )
     }
 }
 
@@ -375,13 +457,18 @@ impl<F: Fn(&h2::Error) -> Error + Unpin> http_body::Body for Download<F> {
     type Data = Data;
     type Error = Error;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Data>, Error>>> {
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Data>, Error>>> {
         let this = self.get_mut();
         if let Err(err) = poll_upload(&mut this.upload, cx) {
             return Poll::Ready(Some(Err(err)));
         }
         let polled = Pin::new(&mut this.stream).poll_frame(cx);
-        if matches!(polled, Poll::Ready(None | Some(Err(_)))) || (polled.is_ready() && http_body::Body::is_end_stream(&this.stream)) {
+        if matches!(polled, Poll::Ready(None | Some(Err(_))))
+            || (polled.is_ready() && http_body::Body::is_end_stream(&this.stream))
+        {
             // The answer is complete, so the rest of the request is not wanted.
             this.upload = None;
             this.slot = None;

@@ -43,7 +43,13 @@ struct Inner<IO> {
 /// Both halves and the counters.
 pub(super) fn cork<IO>(io: IO) -> (Cork<IO>, Turn<IO>, Rc<Passed>) {
     let passed = Rc::new(Passed::default());
-    let inner = Inner { io, gathered: BytesMut::new(), flush: false, readable: READ_SLICE, passed: Rc::clone(&passed) };
+    let inner = Inner {
+        io,
+        gathered: BytesMut::new(),
+        flush: false,
+        readable: READ_SLICE,
+        passed: Rc::clone(&passed),
+    };
     let shared = Rc::new(RefCell::new(inner));
     (Cork(Rc::clone(&shared)), Turn(shared), passed)
 }
@@ -72,7 +78,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Inner<IO> {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
             self.gathered.advance(count);
-            self.passed.written.set(self.passed.written.get() + count as u64);
+            self.passed
+                .written
+                .set(self.passed.written.get() + count as u64);
             self.flush = true;
         }
         if self.flush {
@@ -86,7 +94,11 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Inner<IO> {
 // === impl Cork ===
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncRead for Cork<IO> {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         let inner = &mut *self.0.borrow_mut();
         if inner.readable == 0 {
             cx.waker().wake_by_ref();
@@ -96,13 +108,20 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncRead for Cork<IO> {
         ready!(Pin::new(&mut inner.io).poll_read(cx, buf))?;
         let count = buf.filled().len() - before;
         inner.readable = inner.readable.saturating_sub(count);
-        inner.passed.read.set(inner.passed.read.get() + count as u64);
+        inner
+            .passed
+            .read
+            .set(inner.passed.read.get() + count as u64);
         Poll::Ready(Ok(()))
     }
 }
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Cork<IO> {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         let inner = &mut *self.0.borrow_mut();
         if inner.gathered.len() >= GATHERED {
             match inner.drain(cx) {

@@ -16,11 +16,17 @@ pub struct Credit {
 impl Credit {
     /// For bytes nobody waits to get credit for.
     pub fn none() -> Self {
-        Self { source: None, bytes: 0 }
+        Self {
+            source: None,
+            bytes: 0,
+        }
     }
 
     pub(super) fn new(source: h2::FlowControl, bytes: usize) -> Self {
-        Self { source: Some(source), bytes }
+        Self {
+            source: Some(source),
+            bytes,
+        }
     }
 }
 

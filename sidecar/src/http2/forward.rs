@@ -65,7 +65,16 @@ enum Chunk {
 impl Outgoing {
     /// Sends `body` into `sink`; gives up when a closed window stays closed for `patience`.
     pub(super) fn new(body: Body, sink: SendStream<Bytes>, patience: Duration) -> Self {
-        Self { body: Some(body), sink, queue: VecDeque::new(), held: 0, trailers: None, ended: false, patience, stalled: None }
+        Self {
+            body: Some(body),
+            sink,
+            queue: VecDeque::new(),
+            held: 0,
+            trailers: None,
+            ended: false,
+            patience,
+            stalled: None,
+        }
     }
 
     /// Moves what can move. Ready once everything, END_STREAM included, is handed over.
@@ -95,7 +104,9 @@ impl Outgoing {
 
     fn fill(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, Stop> {
         while self.held < HELD {
-            let Some(body) = &mut self.body else { return Ok(Poll::Ready(())) };
+            let Some(body) = &mut self.body else {
+                return Ok(Poll::Ready(()));
+            };
             match body.as_mut().poll_frame(cx) {
                 Poll::Ready(Some(Ok(frame))) => {
                     let ended = body.is_end_stream();
@@ -118,8 +129,17 @@ impl Outgoing {
             Ok(data) => {
                 self.held += data.bytes.len();
                 match self.queue.back_mut() {
-                    Some(last) if last.bytes.len() + data.bytes.len() <= FRAME && data.bytes.len() < COPIED => last.merge(data),
-                    _ => self.queue.push_back(Piece { bytes: Chunk::Whole(data.bytes), credit: data.credit, more: Vec::new() }),
+                    Some(last)
+                        if last.bytes.len() + data.bytes.len() <= FRAME
+                            && data.bytes.len() < COPIED =>
+                    {
+                        last.merge(data)
+                    }
+                    _ => self.queue.push_back(Piece {
+                        bytes: Chunk::Whole(data.bytes),
+                        credit: data.credit,
+                        more: Vec::new(),
+                    }),
                 }
             }
             Err(frame) => {
@@ -134,7 +154,9 @@ impl Outgoing {
     fn drain(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Stop>> {
         while let Some(piece) = self.queue.front() {
             let wanted = piece.bytes.len().min(FRAME);
-            let Poll::Ready(room) = self.poll_room(wanted, cx)? else { return self.poll_stalled(cx) };
+            let Poll::Ready(room) = self.poll_room(wanted, cx)? else {
+                return self.poll_stalled(cx);
+            };
             self.stalled = None;
             self.send_front(room.min(wanted))?;
         }
@@ -158,20 +180,42 @@ impl Outgoing {
 
     fn poll_stalled(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Stop>> {
         let patience = self.patience;
-        let timer = self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep(patience)));
+        let timer = self
+            .stalled
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep(patience)));
         ready!(timer.as_mut().poll(cx));
-        Poll::Ready(Err(Stop::Source(Error::new(Kind::Stalled, format!("the receiver took no byte for {}", humantime::format_duration(patience))))))
+        Poll::Ready(Err(Stop::Source(Error::new(
+            Kind::Stalled,
+            format!(
+                "the receiver took no byte for {}",
+                humantime::format_duration(patience)
+            ),
+        ))))
     }
 
     fn send_front(&mut self, count: usize) -> Result<(), Stop> {
-        let Some(Piece { bytes, credit, more }) = self.queue.pop_front() else { return Ok(()) };
+        let Some(Piece {
+            bytes,
+            credit,
+            more,
+        }) = self.queue.pop_front()
+        else {
+            return Ok(());
+        };
         let (bytes, rest) = bytes.split(count);
         self.held -= bytes.len();
-        let last = rest.is_none() && self.queue.is_empty() && self.body.is_none() && self.trailers.is_none();
+        let last = rest.is_none()
+            && self.queue.is_empty()
+            && self.body.is_none()
+            && self.trailers.is_none();
         self.ended = last;
         let sent = self.sink.send_data(bytes, last).map_err(|_| Stop::Sink);
         if let Some(rest) = rest {
-            self.queue.push_front(Piece { bytes: Chunk::Whole(rest), credit, more });
+            self.queue.push_front(Piece {
+                bytes: Chunk::Whole(rest),
+                credit,
+                more,
+            });
         }
         sent
     }
@@ -183,7 +227,10 @@ impl Outgoing {
         self.ended = true;
         match self.trailers.take() {
             Some(trailers) => self.sink.send_trailers(trailers).map_err(|_| Stop::Sink),
-            None => self.sink.send_data(Bytes::new(), true).map_err(|_| Stop::Sink),
+            None => self
+                .sink
+                .send_data(Bytes::new(), true)
+                .map_err(|_| Stop::Sink),
         }
     }
 }

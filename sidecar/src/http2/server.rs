@@ -53,8 +53,12 @@ pub(crate) struct Ending<L, C> {
 }
 
 /// Serves one connection to its end.
-pub(crate) async fn serve<IO, L, C>(io: IO, accepted: Rc<Accepted>, ending: Ending<L, C>, tasks: TaskTracker)
-where
+pub(crate) async fn serve<IO, L, C>(
+    io: IO,
+    accepted: Rc<Accepted>,
+    ending: Ending<L, C>,
+    tasks: TaskTracker,
+) where
     IO: AsyncRead + AsyncWrite + Unpin,
     L: Future<Output = ()>,
     C: Future<Output = ()>,
@@ -67,7 +71,16 @@ where
         Err(_) => return tracing::debug!("no http/2 preface in time"),
     };
     let open = Rc::new(Cell::new(0));
-    let mut driver = Driver { connection, turn, accepted, open, idle: None, leaving: false, empty: "".into(), tasks };
+    let mut driver = Driver {
+        connection,
+        turn,
+        accepted,
+        open,
+        idle: None,
+        leaving: false,
+        empty: "".into(),
+        tasks,
+    };
     let mut leave = pin!(ending.leave);
     let mut cut = pin!(ending.cut);
     std::future::poll_fn(|cx| {
@@ -142,7 +155,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
             self.idle = None;
             return Poll::Pending;
         }
-        let timer = self.idle.get_or_insert_with(|| Box::pin(tokio::time::sleep(self.accepted.idle)));
+        let timer = self
+            .idle
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep(self.accepted.idle)));
         if timer.as_mut().poll(cx).is_ready() {
             self.leave();
             cx.waker().wake_by_ref();
@@ -153,7 +168,11 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
     fn open(&mut self, request: Request<RecvStream>, mut respond: SendResponse<Bytes>) {
         let accepted = Rc::clone(&self.accepted);
         if request.headers().len() > accepted.limits.header_count {
-            refuse_headers(request.headers(), &mut respond, accepted.limits.header_count);
+            refuse_headers(
+                request.headers(),
+                &mut respond,
+                accepted.limits.header_count,
+            );
             return;
         }
         self.open.set(self.open.get() + 1);
@@ -185,7 +204,9 @@ async fn stream(accepted: &Accepted, call: Call, mut respond: SendResponse<Bytes
     match reply {
         // The caller went away: dropping `dispatched` ends whatever it still holds.
         None => {}
-        Some(Err(err)) => respond.send_reset(Reason::from(err.reset.unwrap_or_else(|| Reason::INTERNAL_ERROR.into()))),
+        Some(Err(err)) => respond.send_reset(Reason::from(
+            err.reset.unwrap_or_else(|| Reason::INTERNAL_ERROR.into()),
+        )),
         Some(Ok(reply)) => {
             drop(dispatched);
             answer(accepted, reply, respond).await;
@@ -194,7 +215,11 @@ async fn stream(accepted: &Accepted, call: Call, mut respond: SendResponse<Bytes
 }
 
 async fn answer(accepted: &Accepted, reply: Reply, mut respond: SendResponse<Bytes>) {
-    let Reply { status, headers, body } = reply;
+    let Reply {
+        status,
+        headers,
+        body,
+    } = reply;
     let ended = body.is_end_stream();
     let mut head = Response::new(());
     *head.status_mut() = status;
@@ -226,10 +251,23 @@ fn decode(request: Request<RecvStream>, peer: &Peer, service: Arc<str>) -> Call 
     let (head, stream) = request.into_parts();
     let authority = match head.uri.authority() {
         Some(authority) => authority.as_str().to_owned(),
-        None => head.headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default().to_owned(),
+        None => head
+            .headers
+            .get(HOST)
+            .and_then(|host| host.to_str().ok())
+            .unwrap_or_default()
+            .to_owned(),
     };
-    let uri = head.uri.into_parts().path_and_query.map_or_else(|| Uri::from_static("/"), Uri::from);
-    let protocol = if is_grpc(&head.headers) { Protocol::Grpc } else { Protocol::Http2 };
+    let uri = head
+        .uri
+        .into_parts()
+        .path_and_query
+        .map_or_else(|| Uri::from_static("/"), Uri::from);
+    let protocol = if is_grpc(&head.headers) {
+        Protocol::Grpc
+    } else {
+        Protocol::Http2
+    };
     Call::new(Parts {
         method: head.method,
         uri,
@@ -250,8 +288,14 @@ fn decode(request: Request<RecvStream>, peer: &Peer, service: Arc<str>) -> Call 
 
 /// The request stopped coming: the caller reset it, or is gone.
 fn caller_ended(err: &h2::Error) -> Error {
-    let mut error = Error::new(Kind::Cancelled, format!("the caller ended the request: {err}"));
-    error.reset = err.reason().filter(|_| err.is_reset() && err.is_remote()).map(u32::from);
+    let mut error = Error::new(
+        Kind::Cancelled,
+        format!("the caller ended the request: {err}"),
+    );
+    error.reset = err
+        .reason()
+        .filter(|_| err.is_reset() && err.is_remote())
+        .map(u32::from);
     error
 }
 
@@ -262,7 +306,9 @@ fn refuse_headers(headers: &HeaderMap, respond: &mut SendResponse<Bytes>, limit:
         fields.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
         fields.insert("grpc-status", HeaderValue::from_static("8"));
         fields.insert("x-outrigger-reason", HeaderValue::from_static("too_large"));
-        if let Ok(message) = HeaderValue::try_from(format!("more than {limit} header fields; limits.header_count")) {
+        if let Ok(message) = HeaderValue::try_from(format!(
+            "more than {limit} header fields; limits.header_count"
+        )) {
             fields.insert("grpc-message", message);
         }
     } else {

@@ -39,17 +39,28 @@ pub enum Error {
 
 /// Reads a leaf.
 pub fn read(der: &CertificateDer<'_>) -> Result<Facts, Error> {
-    let (rest, certificate) = X509Certificate::from_der(der).map_err(|err| Error::Malformed(err.to_string()))?;
+    let (rest, certificate) =
+        X509Certificate::from_der(der).map_err(|err| Error::Malformed(err.to_string()))?;
     if !rest.is_empty() {
         return Err(Error::Malformed("bytes follow it".to_owned()));
     }
-    let names = certificate.subject_alternative_name().map_err(|err| Error::Malformed(err.to_string()))?;
+    let names = certificate
+        .subject_alternative_name()
+        .map_err(|err| Error::Malformed(err.to_string()))?;
     let uris: Vec<&str> = names
         .iter()
         .flat_map(|extension| &extension.value.general_names)
-        .filter_map(|name| if let GeneralName::URI(uri) = name { Some(*uri) } else { None })
+        .filter_map(|name| {
+            if let GeneralName::URI(uri) = name {
+                Some(*uri)
+            } else {
+                None
+            }
+        })
         .collect();
-    let [uri] = uris.as_slice() else { return Err(Error::Names(uris.len())) };
+    let [uri] = uris.as_slice() else {
+        return Err(Error::Names(uris.len()));
+    };
     let seconds = |at: i64| Duration::from_secs(u64::try_from(at).unwrap_or(0));
     Ok(Facts {
         id: SpiffeId::parse(uri)?,
@@ -101,8 +112,15 @@ mod tests {
             (60, 90, 0),
         ];
         for (life, now, expected) in cases {
-            let validity = Validity { not_before: seconds(0), not_after: seconds(life) };
-            assert_eq!(validity.retires_in(seconds(now)), seconds(expected), "life {life} at {now}");
+            let validity = Validity {
+                not_before: seconds(0),
+                not_after: seconds(life),
+            };
+            assert_eq!(
+                validity.retires_in(seconds(now)),
+                seconds(expected),
+                "life {life} at {now}"
+            );
         }
     }
 }

@@ -22,16 +22,38 @@ const REVALIDATE: f64 = 0.95;
 const REVALIDATE_EVERY: Duration = Duration::from_secs(150);
 
 /// Keeps `current` fresh until `stop`.
-pub(crate) async fn run(client: Client, service: String, current: Arc<Current>, metrics: Metrics, stop: CancellationToken, trusted: impl Fn(&str)) {
-    let (mut roots, roots_watch) =
-        watch(client.clone(), Blocking::Index, stop.clone(), |client: Client, read: Read| async move { client.ca_roots(&read).await });
+pub(crate) async fn run(
+    client: Client,
+    service: String,
+    current: Arc<Current>,
+    metrics: Metrics,
+    stop: CancellationToken,
+    trusted: impl Fn(&str),
+) {
+    let (mut roots, roots_watch) = watch(
+        client.clone(),
+        Blocking::Index,
+        stop.clone(),
+        |client: Client, read: Read| async move { client.ca_roots(&read).await },
+    );
     let name = service.clone();
-    let (mut leaf, leaf_watch) = watch(client.clone(), Blocking::Index, stop.clone(), move |client: Client, read: Read| {
-        let name = name.clone();
-        async move { client.ca_leaf(&name, &read).await }
-    });
+    let (mut leaf, leaf_watch) = watch(
+        client.clone(),
+        Blocking::Index,
+        stop.clone(),
+        move |client: Client, read: Read| {
+            let name = name.clone();
+            async move { client.ca_leaf(&name, &read).await }
+        },
+    );
     let follow = async {
-        let mut keeper = Keeper { client, service, current, metrics, asked: None };
+        let mut keeper = Keeper {
+            client,
+            service,
+            current,
+            metrics,
+            asked: None,
+        };
         loop {
             keeper.consider(&mut roots, &mut leaf, &trusted);
             let wait = keeper.watch_age().await;
@@ -61,7 +83,12 @@ struct Keeper {
 // === impl Keeper ===
 
 impl Keeper {
-    fn consider(&self, roots: &mut Receiver<Watched<CaRoots>>, leaf: &mut Receiver<Watched<Leaf>>, trusted: &impl Fn(&str)) {
+    fn consider(
+        &self,
+        roots: &mut Receiver<Watched<CaRoots>>,
+        leaf: &mut Receiver<Watched<Leaf>>,
+        trusted: &impl Fn(&str),
+    ) {
         let roots = roots.borrow_and_update().clone();
         let leaf = leaf.borrow_and_update().clone();
         for (what, failure) in [("roots", &roots.last_error), ("leaf", &leaf.last_error)] {
@@ -69,7 +96,9 @@ impl Keeper {
                 tracing::warn!(what, error = %err, "the registry gives no identity; the last one stays in force");
             }
         }
-        let (Some(roots), Some(leaf)) = (roots.value, leaf.value) else { return };
+        let (Some(roots), Some(leaf)) = (roots.value, leaf.value) else {
+            return;
+        };
         self.adopt(&roots, &leaf, trusted);
     }
 
@@ -77,24 +106,36 @@ impl Keeper {
         match material(&self.service, roots, leaf) {
             Ok(material) => {
                 trusted(&material.trust_domain);
-                let renewed = self.current.load().is_none_or(|known| known.serial != material.serial);
+                let renewed = self
+                    .current
+                    .load()
+                    .is_none_or(|known| known.serial != material.serial);
                 if renewed {
                     self.metrics.renewed(&material);
                     tracing::info!(id = %material.id, serial = %material.serial, "new leaf in force");
                 }
                 self.current.store(material);
             }
-            Err(err) => tracing::error!(error = %err, "the registry's identity is unusable; the last one stays in force"),
+            Err(err) => {
+                tracing::error!(error = %err, "the registry's identity is unusable; the last one stays in force")
+            }
         }
     }
 
     /// Watches the leaf's age; returns when to look again.
     async fn watch_age(&mut self) -> Duration {
-        let Some(material) = self.current.load() else { return Duration::from_secs(10) };
+        let Some(material) = self.current.load() else {
+            return Duration::from_secs(10);
+        };
         let validity = material.validity;
-        let gone = 1.0 - validity.left(now()).as_secs_f64() / validity.life().as_secs_f64().max(1.0);
+        let gone =
+            1.0 - validity.left(now()).as_secs_f64() / validity.life().as_secs_f64().max(1.0);
         self.metrics.overdue(gone >= OVERDUE);
-        if gone >= REVALIDATE && self.asked.is_none_or(|asked| asked.elapsed() >= REVALIDATE_EVERY.min(validity.life() / 20)) {
+        if gone >= REVALIDATE
+            && self
+                .asked
+                .is_none_or(|asked| asked.elapsed() >= REVALIDATE_EVERY.min(validity.life() / 20))
+        {
             self.asked = Some(Instant::now());
             tracing::error!(id = %material.id, left = ?validity.left(now()), "the leaf is about to expire and the registry gave no new one; asking again");
             self.revalidate().await;
@@ -112,9 +153,20 @@ impl Keeper {
 
 fn material(service: &str, roots: &CaRoots, leaf: &Leaf) -> Result<Material, Error> {
     let pems = roots.roots.iter().map(|root| root.root_cert.as_bytes());
-    let roots_der: Vec<CertificateDer<'static>> = pems.flat_map(|pem| CertificateDer::pem_slice_iter(pem).flatten()).collect();
+    let roots_der: Vec<CertificateDer<'static>> = pems
+        .flat_map(|pem| CertificateDer::pem_slice_iter(pem).flatten())
+        .collect();
     let chain: Vec<CertificateDer<'static>> =
-        CertificateDer::pem_slice_iter(leaf.cert_pem.as_bytes()).collect::<Result<_, _>>().map_err(|err| certificate::Error::Malformed(err.to_string()))?;
-    let key = PrivateKeyDer::from_pem_slice(leaf.private_key_pem.as_bytes()).map_err(|err| Error::Key(err.to_string()))?;
-    Material::new(Source { chain, key, roots: roots_der, trust_domain: roots.trust_domain.to_ascii_lowercase(), service: service.to_owned() })
+        CertificateDer::pem_slice_iter(leaf.cert_pem.as_bytes())
+            .collect::<Result<_, _>>()
+            .map_err(|err| certificate::Error::Malformed(err.to_string()))?;
+    let key = PrivateKeyDer::from_pem_slice(leaf.private_key_pem.as_bytes())
+        .map_err(|err| Error::Key(err.to_string()))?;
+    Material::new(Source {
+        chain,
+        key,
+        roots: roots_der,
+        trust_domain: roots.trust_domain.to_ascii_lowercase(),
+        service: service.to_owned(),
+    })
 }

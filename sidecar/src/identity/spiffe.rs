@@ -43,7 +43,9 @@ const LONGEST: usize = 2048;
 impl SpiffeId {
     /// The id of a service, as the issuing authority writes it.
     pub fn service(trust_domain: &str, datacenter: &str, service: &str) -> Result<Self, Error> {
-        Self::parse(&format!("{SCHEME}{trust_domain}/ns/default/dc/{datacenter}/svc/{service}"))
+        Self::parse(&format!(
+            "{SCHEME}{trust_domain}/ns/default/dc/{datacenter}/svc/{service}"
+        ))
     }
 
     /// Parses the canonical spelling of a service's id; anything else is an error.
@@ -52,10 +54,16 @@ impl SpiffeId {
             return Err(Error::Length);
         }
         let rest = uri.strip_prefix(SCHEME).ok_or(Error::Scheme)?;
-        if !rest.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'/')) {
+        if !rest
+            .bytes()
+            .all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'/'))
+        {
             return Err(Error::Character);
         }
-        let mut pieces = Pieces { rest, at: SCHEME.len() };
+        let mut pieces = Pieces {
+            rest,
+            at: SCHEME.len(),
+        };
         let trust_domain = pieces.value()?;
         pieces.word("ns")?;
         let namespace = pieces.value()?;
@@ -66,7 +74,13 @@ impl SpiffeId {
         if !pieces.rest.is_empty() || uri.ends_with('/') {
             return Err(Error::Shape);
         }
-        Ok(Self { uri: uri.into(), trust_domain, namespace, datacenter, service })
+        Ok(Self {
+            uri: uri.into(),
+            trust_domain,
+            namespace,
+            datacenter,
+            service,
+        })
     }
 
     pub fn as_str(&self) -> &str {
@@ -91,7 +105,9 @@ impl SpiffeId {
     }
 
     fn piece(&self, span: Span) -> &str {
-        self.uri.get(usize::from(span.start)..usize::from(span.end)).expect("spans were cut from this text")
+        self.uri
+            .get(usize::from(span.start)..usize::from(span.end))
+            .expect("spans were cut from this text")
     }
 }
 
@@ -122,7 +138,10 @@ impl Pieces<'_> {
             return Err(Error::Shape);
         }
         let position = |at: usize| u16::try_from(at).map_err(|_| Error::Length);
-        let span = Span { start: position(self.at)?, end: position(self.at + segment.len())? };
+        let span = Span {
+            start: position(self.at)?,
+            end: position(self.at + segment.len())?,
+        };
         self.at += segment.len() + 1;
         self.rest = rest;
         Ok(span)
@@ -153,7 +172,10 @@ mod tests {
         assert_eq!(id.datacenter(), "dc1");
         assert_eq!(id.service_name(), "orders");
         assert_eq!(id.to_string(), ORDERS);
-        assert_eq!(SpiffeId::service("11111111-2222.consul", "dc1", "orders").unwrap(), id);
+        assert_eq!(
+            SpiffeId::service("11111111-2222.consul", "dc1", "orders").unwrap(),
+            id
+        );
     }
 
     #[test]
@@ -164,12 +186,27 @@ mod tests {
             ("SPIFFE://td/ns/default/dc/dc1/svc/orders", Error::Scheme),
             ("spiffe://TD/ns/default/dc/dc1/svc/orders", Error::Character),
             ("spiffe://td/ns/default/dc/dc1/svc/Orders", Error::Character),
-            ("spiffe://td/ns/default/dc/dc1/svc/orders\0", Error::Character),
+            (
+                "spiffe://td/ns/default/dc/dc1/svc/orders\0",
+                Error::Character,
+            ),
             ("spiffe://td/ns/default/dc/dc1/svc/*", Error::Character),
-            ("spiffe://td/ns/default/dc/dc1/svc/ord%65rs", Error::Character),
-            ("spiffe://td/ns/default/dc/dc1/svc/orders?x", Error::Character),
-            ("spiffe://td:1/ns/default/dc/dc1/svc/orders", Error::Character),
-            ("spiffe://user@td/ns/default/dc/dc1/svc/orders", Error::Character),
+            (
+                "spiffe://td/ns/default/dc/dc1/svc/ord%65rs",
+                Error::Character,
+            ),
+            (
+                "spiffe://td/ns/default/dc/dc1/svc/orders?x",
+                Error::Character,
+            ),
+            (
+                "spiffe://td:1/ns/default/dc/dc1/svc/orders",
+                Error::Character,
+            ),
+            (
+                "spiffe://user@td/ns/default/dc/dc1/svc/orders",
+                Error::Character,
+            ),
             ("spiffe:///ns/default/dc/dc1/svc/orders", Error::Shape),
             ("spiffe://td/ns/default/dc/dc1/svc/", Error::Shape),
             ("spiffe://td/ns/default/dc/dc1/svc", Error::Shape),
@@ -177,13 +214,19 @@ mod tests {
             ("spiffe://td/ns/default/dc/dc1/svc/orders/x", Error::Shape),
             ("spiffe://td/ns/default/dc/dc1/svc/..", Error::Shape),
             ("spiffe://td//ns/default/dc/dc1/svc/orders", Error::Shape),
-            ("spiffe://td/ap/one/ns/default/dc/dc1/svc/orders", Error::Shape),
+            (
+                "spiffe://td/ap/one/ns/default/dc/dc1/svc/orders",
+                Error::Shape,
+            ),
             ("spiffe://td/agent/client/dc/dc1/id/node", Error::Shape),
             ("spiffe://td", Error::Shape),
         ];
         for (text, expected) in cases {
             assert_eq!(SpiffeId::parse(text), Err(expected), "{text:?}");
         }
-        assert_eq!(SpiffeId::parse(&format!("{ORDERS}{}", "a".repeat(3000))), Err(Error::Length));
+        assert_eq!(
+            SpiffeId::parse(&format!("{ORDERS}{}", "a".repeat(3000))),
+            Err(Error::Length)
+        );
     }
 }

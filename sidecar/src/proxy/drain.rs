@@ -45,8 +45,13 @@ pub(super) struct Signals {
 // === impl Class ===
 
 impl Class {
-    pub(super) fn ending(&self) -> Ending<impl Future<Output = ()> + use<>, impl Future<Output = ()> + use<>> {
-        Ending { leave: self.leave.clone().cancelled_owned(), cut: self.cut.clone().cancelled_owned() }
+    pub(super) fn ending(
+        &self,
+    ) -> Ending<impl Future<Output = ()> + use<>, impl Future<Output = ()> + use<>> {
+        Ending {
+            leave: self.leave.clone().cancelled_owned(),
+            cut: self.cut.clone().cancelled_owned(),
+        }
     }
 
     /// True when every connection ended by itself.
@@ -67,7 +72,12 @@ impl Class {
 }
 
 /// Runs the order; bounded by propagation and grace, except that the registry may take a moment to answer.
-pub(super) async fn drain(config: &Drain, signals: &Signals, control: &Control, readiness: &Readiness) {
+pub(super) async fn drain(
+    config: &Drain,
+    signals: &Signals,
+    control: &Control,
+    readiness: &Readiness,
+) {
     tracing::info!(propagation = ?config.propagation, grace = ?config.grace, "leaving");
     readiness.drain();
     let deadline = Instant::now() + config.propagation + config.grace;

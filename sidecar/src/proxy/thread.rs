@@ -72,16 +72,28 @@ pub(super) fn start(seed: &Seed, sockets: &Sockets, count: usize) -> Result<Thre
     let pulses: Arc<[AtomicU64]> = (0..count).map(|_| AtomicU64::new(0)).collect();
     let mut handles = Vec::new();
     for index in 0..count {
-        let (seed, sockets, pulses) = (seed.clone(), sockets.share().map_err(Error::Socket)?, Arc::clone(&pulses));
+        let (seed, sockets, pulses) = (
+            seed.clone(),
+            sockets.share().map_err(Error::Socket)?,
+            Arc::clone(&pulses),
+        );
         let guard = ended.clone().drop_guard();
-        let thread = std::thread::Builder::new().name(format!("data-{index}")).spawn(move || {
-            let _ended = guard;
-            let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
-            runtime.block_on(run(seed, sockets, pulses, index))
-        });
+        let thread = std::thread::Builder::new()
+            .name(format!("data-{index}"))
+            .spawn(move || {
+                let _ended = guard;
+                let runtime = Builder::new_current_thread()
+                    .enable_all()
+                    .build_local(LocalOptions::default())?;
+                runtime.block_on(run(seed, sockets, pulses, index))
+            });
         handles.push(thread.map_err(Error::Thread)?);
     }
-    Ok(Threads { handles, pulses, ended })
+    Ok(Threads {
+        handles,
+        pulses,
+        ended,
+    })
 }
 
 // === impl Threads ===
@@ -121,21 +133,34 @@ impl Sockets {
             inbound: self.inbound.as_ref().map(tcp).transpose()?,
             health: tcp(health)?,
             edge: self.edge.as_ref().map(tcp).transpose()?,
-            upstreams: self.upstreams.iter().map(|(name, bound)| Ok((name.clone(), tcp(bound)?))).collect::<io::Result<_>>()?,
+            upstreams: self
+                .upstreams
+                .iter()
+                .map(|(name, bound)| Ok((name.clone(), tcp(bound)?)))
+                .collect::<io::Result<_>>()?,
         })
     }
 
     fn share(&self) -> io::Result<Self> {
         Ok(Self {
             outbound: self.outbound.share()?,
-            upstreams: self.upstreams.iter().map(|(name, bound)| Ok((name.clone(), bound.share()?))).collect::<io::Result<_>>()?,
+            upstreams: self
+                .upstreams
+                .iter()
+                .map(|(name, bound)| Ok((name.clone(), bound.share()?)))
+                .collect::<io::Result<_>>()?,
             inbound: self.inbound.as_ref().map(Bound::share).transpose()?,
             edge: self.edge.as_ref().map(Bound::share).transpose()?,
         })
     }
 }
 
-async fn run(seed: Seed, sockets: Sockets, pulses: Arc<[AtomicU64]>, index: usize) -> io::Result<()> {
+async fn run(
+    seed: Seed,
+    sockets: Sockets,
+    pulses: Arc<[AtomicU64]>,
+    index: usize,
+) -> io::Result<()> {
     let config = Arc::clone(&seed.shared.config);
     let signals = &seed.signals;
     let opened = TaskTracker::new();
@@ -161,14 +186,20 @@ async fn run(seed: Seed, sockets: Sockets, pulses: Arc<[AtomicU64]>, index: usiz
     opened.spawn_local(until(stop.clone(), outbound::keep_warm(Rc::clone(&thread))));
     opened.spawn_local(until(stop.clone(), pulse(pulses, index)));
 
-    let listening = Listening { seed: Rc::new(seed), thread };
+    let listening = Listening {
+        seed: Rc::new(seed),
+        thread,
+    };
     listening.start(sockets)?;
 
     stop.cancelled().await;
     pool.close();
     opened.close();
     // What is left is closing sockets; dropping the runtime ends it too.
-    if timeout(Duration::from_millis(100), opened.wait()).await.is_err() {
+    if timeout(Duration::from_millis(100), opened.wait())
+        .await
+        .is_err()
+    {
         tracing::debug!("connections were still closing");
     }
     Ok(())
@@ -200,13 +231,31 @@ struct Listening {
 impl Listening {
     fn start(&self, sockets: Sockets) -> io::Result<()> {
         let limits = &self.seed.shared.config.limits;
-        self.plain(sockets.outbound, &self.seed.signals.outbound, outbound::listener(&self.thread, None), limits.local(), LOCAL_IDLE)?;
+        self.plain(
+            sockets.outbound,
+            &self.seed.signals.outbound,
+            outbound::listener(&self.thread, None),
+            limits.local(),
+            LOCAL_IDLE,
+        )?;
         for (name, bound) in sockets.upstreams {
             let dispatch = outbound::listener(&self.thread, Some(&name));
-            self.plain(bound, &self.seed.signals.outbound, dispatch, limits.local(), LOCAL_IDLE)?;
+            self.plain(
+                bound,
+                &self.seed.signals.outbound,
+                dispatch,
+                limits.local(),
+                LOCAL_IDLE,
+            )?;
         }
         if let Some(bound) = sockets.edge {
-            self.plain(bound, &self.seed.signals.inbound, edge::listener(&self.thread), limits.edge(), EDGE_IDLE)?;
+            self.plain(
+                bound,
+                &self.seed.signals.inbound,
+                edge::listener(&self.thread),
+                limits.edge(),
+                EDGE_IDLE,
+            )?;
         }
         if let Some(bound) = sockets.inbound {
             self.mutual(bound, inbound::listener(&self.thread))?;
@@ -215,13 +264,25 @@ impl Listening {
     }
 
     /// A listener in clear: our application's, or the public's.
-    fn plain(&self, bound: Bound, class: &Class, dispatch: Rc<dyn Dispatch>, limits: Connection, idle: Duration) -> io::Result<()> {
+    fn plain(
+        &self,
+        bound: Bound,
+        class: &Class,
+        dispatch: Rc<dyn Dispatch>,
+        limits: Connection,
+        idle: Duration,
+    ) -> io::Result<()> {
         let listener = bound.listen()?;
         let seed = Rc::clone(&self.seed);
         let connect = &seed.shared.config.limits.connect;
-        let (preface, header_block, most) = (connect.preface, connect.header_block, connect.accepted);
+        let (preface, header_block, most) =
+            (connect.preface, connect.header_block, connect.accepted);
         let edge = limits.small_frame_budget.is_none();
-        let patience = if edge { EDGE_PATIENCE } else { connect::PATIENCE };
+        let patience = if edge {
+            EDGE_PATIENCE
+        } else {
+            connect::PATIENCE
+        };
         let class = class.clone();
         class.accepting.clone().spawn_local(async move {
             if !edge && !seed.ready_to_call(&class.leave).await {
@@ -233,9 +294,20 @@ impl Listening {
                     Some(address) if edge => Peer::Public(address),
                     _ => Peer::Application,
                 };
-                let accepted = Accepted { dispatch: Rc::clone(&dispatch), peer, limits, idle, preface, header_block, patience };
+                let accepted = Accepted {
+                    dispatch: Rc::clone(&dispatch),
+                    peer,
+                    limits,
+                    idle,
+                    preface,
+                    header_block,
+                    patience,
+                };
                 let ending = class.ending();
-                tasks.spawn_local(held(permit, accepted.serve(stream, ending, class.tasks.clone())));
+                tasks.spawn_local(held(
+                    permit,
+                    accepted.serve(stream, ending, class.tasks.clone()),
+                ));
             })
             .await;
         });
@@ -254,8 +326,11 @@ impl Listening {
             let most = seed.shared.config.limits.connect.accepted;
             let (leave, tasks) = (class.leave.clone(), class.tasks.clone());
             accept::run(listener, most, leave, |stream, permit| {
-                let (seed, dispatch, class) = (Rc::clone(&seed), Rc::clone(&dispatch), class.clone());
-                tasks.spawn_local(held(permit, async move { mutual(&seed, stream, dispatch, &class).await }));
+                let (seed, dispatch, class) =
+                    (Rc::clone(&seed), Rc::clone(&dispatch), class.clone());
+                tasks.spawn_local(held(permit, async move {
+                    mutual(&seed, stream, dispatch, &class).await
+                }));
             })
             .await;
         });
@@ -316,17 +391,39 @@ impl Accepted {
         L: Future<Output = ()>,
         C: Future<Output = ()>,
     {
-        let Self { dispatch, peer, limits, idle, preface, header_block, patience } = self;
+        let Self {
+            dispatch,
+            peer,
+            limits,
+            idle,
+            preface,
+            header_block,
+            patience,
+        } = self;
         match timeout(preface, detect(io)).await {
             Ok(Ok((Spoken::Http2, io))) => {
-                let accepted = http2::server::Accepted { dispatch, peer, limits, idle, preface, patience };
+                let accepted = http2::server::Accepted {
+                    dispatch,
+                    peer,
+                    limits,
+                    idle,
+                    preface,
+                    patience,
+                };
                 http2::server::serve(io, Rc::new(accepted), ending, tasks).await;
             }
             Ok(Ok((Spoken::Http1, io))) => {
-                let accepted = http1::server::Accepted { dispatch, peer, header_block, header_count: limits.header_count };
+                let accepted = http1::server::Accepted {
+                    dispatch,
+                    peer,
+                    header_block,
+                    header_count: limits.header_count,
+                };
                 http1::server::serve(io, Rc::new(accepted), ending).await;
             }
-            Ok(Err(err)) => tracing::debug!(error = %err, "a connection ended before it said anything"),
+            Ok(Err(err)) => {
+                tracing::debug!(error = %err, "a connection ended before it said anything")
+            }
             Err(_) => tracing::debug!("a connection said nothing in time"),
         }
     }
@@ -336,12 +433,16 @@ impl Accepted {
 async fn mutual(seed: &Seed, stream: Plain, dispatch: Rc<dyn Dispatch>, class: &Class) {
     let address = stream.peer();
     let Plain::Tcp(stream) = stream else { return };
-    let Some(identity) = seed.identity.load() else { return };
+    let Some(identity) = seed.identity.load() else {
+        return;
+    };
     let limits = &seed.shared.config.limits;
     let accepting = async {
         connect::tune(&stream)?;
         let acceptor = TlsAcceptor::from(Arc::clone(&identity.server));
-        acceptor.accept(BufReader::with_capacity(READ_BUFFER, stream)).await
+        acceptor
+            .accept(BufReader::with_capacity(READ_BUFFER, stream))
+            .await
     };
     let failed = |err: &io::Error| {
         seed.handshakes.inbound(Cause::of(err));
@@ -352,7 +453,9 @@ async fn mutual(seed: &Seed, stream: Plain, dispatch: Rc<dyn Dispatch>, class: &
         Ok(Err(err)) => return failed(&err),
         Err(_) => return failed(&io::ErrorKind::TimedOut.into()),
     };
-    let Some((peer, validity)) = peer(&stream) else { return failed(&io::Error::other(rustls::Error::NoCertificatesPresented)) };
+    let Some((peer, validity)) = peer(&stream) else {
+        return failed(&io::Error::other(rustls::Error::NoCertificatesPresented));
+    };
     let accepted = Accepted {
         dispatch,
         peer: Peer::Mesh(Arc::new(peer)),
@@ -362,17 +465,33 @@ async fn mutual(seed: &Seed, stream: Plain, dispatch: Rc<dyn Dispatch>, class: &
         header_block: limits.connect.header_block,
         patience: connect::PATIENCE,
     };
-    accepted.serve(stream, resting_on(&identity, validity, class), class.tasks.clone()).await;
+    accepted
+        .serve(
+            stream,
+            resting_on(&identity, validity, class),
+            class.tasks.clone(),
+        )
+        .await;
 }
 
 fn peer(stream: &TlsStream<Buffered>) -> Option<(SpiffeId, Validity)> {
     let leaf = stream.get_ref().1.peer_certificates()?.first()?;
-    certificate::read(leaf).ok().map(|facts| (facts.id, facts.validity))
+    certificate::read(leaf)
+        .ok()
+        .map(|facts| (facts.id, facts.validity))
 }
 
 /// The connection leaves before the earlier of both leaves expires, a little after the caller would have left by itself; then it ends.
-fn resting_on(identity: &Material, peer: Validity, class: &Class) -> Ending<impl Future<Output = ()> + use<>, impl Future<Output = ()> + use<>> {
-    let first = if identity.validity.not_after < peer.not_after { identity.validity } else { peer };
+fn resting_on(
+    identity: &Material,
+    peer: Validity,
+    class: &Class,
+) -> Ending<impl Future<Output = ()> + use<>, impl Future<Output = ()> + use<>> {
+    let first = if identity.validity.not_after < peer.not_after {
+        identity.validity
+    } else {
+        peer
+    };
     let left = first.left(now());
     let leaves = left.saturating_sub(first.margin() / 2);
     let ending = class.ending();

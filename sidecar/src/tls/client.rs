@@ -21,10 +21,18 @@ pub(crate) struct Template {
 // === impl Template ===
 
 impl Template {
-    pub(crate) fn new(chain: Vec<CertificateDer<'static>>, key: PrivateKeyDer<'static>, roots: Arc<RootCertStore>) -> Result<Self, rustls::Error> {
+    pub(crate) fn new(
+        chain: Vec<CertificateDer<'static>>,
+        key: PrivateKeyDer<'static>,
+        roots: Arc<RootCertStore>,
+    ) -> Result<Self, rustls::Error> {
         let provider = super::provider();
         let certified = CertifiedKey::from_der(chain, key, &provider)?;
-        Ok(Self { certificate: Arc::new(SingleCertAndKey::from(certified)), roots, provider })
+        Ok(Self {
+            certificate: Arc::new(SingleCertAndKey::from(certified)),
+            roots,
+            provider,
+        })
     }
 
     /// The configuration for a peer that has to be `expected`.
@@ -33,7 +41,10 @@ impl Template {
             .with_protocol_versions(&[&rustls::version::TLS13])
             .expect("the provider has TLS 1.3 suites")
             .dangerous()
-            .with_custom_certificate_verifier(Arc::new(Callee::new(Arc::clone(&self.roots), expected)))
+            .with_custom_certificate_verifier(Arc::new(Callee::new(
+                Arc::clone(&self.roots),
+                expected,
+            )))
             .with_client_cert_resolver(Arc::clone(&self.certificate));
         config.alpn_protocols = vec![super::ALPN.to_vec()];
         config.resumption = Resumption::disabled();

@@ -43,15 +43,29 @@ pub(crate) struct Metrics {
 
 impl Metrics {
     pub(crate) fn register(&self, registry: &mut Registry) {
-        registry.register("outrigger_handshake_failures", "TLS handshakes that failed, by side and cause", self.failures.clone());
+        registry.register(
+            "outrigger_handshake_failures",
+            "TLS handshakes that failed, by side and cause",
+            self.failures.clone(),
+        );
     }
 
     pub(crate) fn inbound(&self, cause: Cause) {
-        self.failures.get_or_create(&Labels { side: Side::Inbound, cause }).inc();
+        self.failures
+            .get_or_create(&Labels {
+                side: Side::Inbound,
+                cause,
+            })
+            .inc();
     }
 
     pub(crate) fn outbound(&self, cause: Cause) {
-        self.failures.get_or_create(&Labels { side: Side::Outbound, cause }).inc();
+        self.failures
+            .get_or_create(&Labels {
+                side: Side::Outbound,
+                cause,
+            })
+            .inc();
     }
 }
 
@@ -60,10 +74,19 @@ impl Metrics {
 impl Cause {
     /// What a failed handshake or a connection that broke right after it was about.
     pub(crate) fn of(err: &std::io::Error) -> Self {
-        match err.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) {
-            Some(Error::NoCertificatesPresented | Error::AlertReceived(AlertDescription::CertificateRequired)) => Self::NoCertificate,
+        match err
+            .get_ref()
+            .and_then(|inner| inner.downcast_ref::<Error>())
+        {
+            Some(
+                Error::NoCertificatesPresented
+                | Error::AlertReceived(AlertDescription::CertificateRequired),
+            ) => Self::NoCertificate,
             Some(Error::InvalidCertificate(reason)) => Self::of_certificate(reason),
-            Some(Error::NoApplicationProtocol | Error::AlertReceived(AlertDescription::NoApplicationProtocol)) => Self::Alpn,
+            Some(
+                Error::NoApplicationProtocol
+                | Error::AlertReceived(AlertDescription::NoApplicationProtocol),
+            ) => Self::Alpn,
             Some(Error::AlertReceived(_)) => Self::Alert,
             Some(Error::InvalidMessage(_) | Error::InappropriateMessage { .. }) => Self::NotTls,
             Some(_) => Self::Other,
@@ -74,7 +97,10 @@ impl Cause {
 
     fn of_certificate(reason: &CertificateError) -> Self {
         match reason {
-            CertificateError::Expired | CertificateError::ExpiredContext { .. } | CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => Self::Expired,
+            CertificateError::Expired
+            | CertificateError::ExpiredContext { .. }
+            | CertificateError::NotValidYet
+            | CertificateError::NotValidYetContext { .. } => Self::Expired,
             CertificateError::Other(_) => Self::Identity,
             _ => Self::Chain,
         }

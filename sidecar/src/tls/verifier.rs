@@ -10,7 +10,10 @@ use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::server::{ParsedCertificate, WebPkiClientVerifier};
-use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, OtherError, PeerIncompatible, RootCertStore, SignatureScheme};
+use rustls::{
+    CertificateError, DigitallySignedStruct, DistinguishedName, Error, OtherError,
+    PeerIncompatible, RootCertStore, SignatureScheme,
+};
 
 use crate::identity::certificate;
 use crate::identity::spiffe::SpiffeId;
@@ -29,7 +32,10 @@ pub(crate) enum Role {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Mismatch {
     #[error("the peer is {actual}, expected {expected}")]
-    Service { actual: SpiffeId, expected: Arc<SpiffeId> },
+    Service {
+        actual: SpiffeId,
+        expected: Arc<SpiffeId>,
+    },
     #[error("the peer is of trust domain {actual}, ours is {expected}")]
     TrustDomain { actual: String, expected: Arc<str> },
     #[error(transparent)]
@@ -53,25 +59,49 @@ pub(crate) struct Callee {
 }
 
 /// Checks dates, signatures and purpose up to any of the roots, with 60 s of clock skew either way.
-pub(crate) fn chain(leaf: &CertificateDer<'_>, intermediates: &[CertificateDer<'_>], roots: &Arc<RootCertStore>, now: Duration, role: Role) -> Result<(), Error> {
+pub(crate) fn chain(
+    leaf: &CertificateDer<'_>,
+    intermediates: &[CertificateDer<'_>],
+    roots: &Arc<RootCertStore>,
+    now: Duration,
+    role: Role,
+) -> Result<(), Error> {
     match chain_at(leaf, intermediates, roots, now, role) {
-        Err(Error::InvalidCertificate(CertificateError::Expired | CertificateError::ExpiredContext { .. })) => {
-            chain_at(leaf, intermediates, roots, now.saturating_sub(CLOCK_SKEW), role)
-        }
-        Err(Error::InvalidCertificate(CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. })) => {
-            chain_at(leaf, intermediates, roots, now + CLOCK_SKEW, role)
-        }
+        Err(Error::InvalidCertificate(
+            CertificateError::Expired | CertificateError::ExpiredContext { .. },
+        )) => chain_at(
+            leaf,
+            intermediates,
+            roots,
+            now.saturating_sub(CLOCK_SKEW),
+            role,
+        ),
+        Err(Error::InvalidCertificate(
+            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. },
+        )) => chain_at(leaf, intermediates, roots, now + CLOCK_SKEW, role),
         checked => checked,
     }
 }
 
-fn chain_at(leaf: &CertificateDer<'_>, intermediates: &[CertificateDer<'_>], roots: &Arc<RootCertStore>, now: Duration, role: Role) -> Result<(), Error> {
+fn chain_at(
+    leaf: &CertificateDer<'_>,
+    intermediates: &[CertificateDer<'_>],
+    roots: &Arc<RootCertStore>,
+    now: Duration,
+    role: Role,
+) -> Result<(), Error> {
     let now = UnixTime::since_unix_epoch(now);
     let provider = super::provider();
     match role {
         Role::Server => {
             let leaf = ParsedCertificate::try_from(leaf)?;
-            verify_server_cert_signed_by_trust_anchor(&leaf, roots, intermediates, now, provider.signature_verification_algorithms.all)
+            verify_server_cert_signed_by_trust_anchor(
+                &leaf,
+                roots,
+                intermediates,
+                now,
+                provider.signature_verification_algorithms.all,
+            )
         }
         Role::Client => WebPkiClientVerifier::builder_with_provider(Arc::clone(roots), provider)
             .build()
@@ -94,7 +124,11 @@ fn seconds(now: UnixTime) -> Duration {
 
 impl Callers {
     pub(crate) fn new(roots: Arc<RootCertStore>, trust_domain: &str) -> Self {
-        Self { roots, trust_domain: trust_domain.into(), algorithms: super::provider().signature_verification_algorithms }
+        Self {
+            roots,
+            trust_domain: trust_domain.into(),
+            algorithms: super::provider().signature_verification_algorithms,
+        }
     }
 }
 
@@ -103,20 +137,40 @@ impl ClientCertVerifier for Callers {
         &[]
     }
 
-    fn verify_client_cert(&self, leaf: &CertificateDer<'_>, intermediates: &[CertificateDer<'_>], now: UnixTime) -> Result<ClientCertVerified, Error> {
+    fn verify_client_cert(
+        &self,
+        leaf: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
         chain(leaf, intermediates, &self.roots, seconds(now), Role::Client)?;
         let facts = certificate::read(leaf).map_err(|err| refuse(err.into()))?;
         if *facts.id.trust_domain() != *self.trust_domain {
-            return Err(refuse(Mismatch::TrustDomain { actual: facts.id.trust_domain().to_owned(), expected: Arc::clone(&self.trust_domain) }));
+            return Err(refuse(Mismatch::TrustDomain {
+                actual: facts.id.trust_domain().to_owned(),
+                expected: Arc::clone(&self.trust_domain),
+            }));
         }
         Ok(ClientCertVerified::assertion())
     }
 
-    fn verify_tls12_signature(&self, _: &[u8], _: &CertificateDer<'_>, _: &DigitallySignedStruct) -> Result<HandshakeSignatureValid, Error> {
-        Err(Error::PeerIncompatible(PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig))
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Err(Error::PeerIncompatible(
+            PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig,
+        ))
     }
 
-    fn verify_tls13_signature(&self, message: &[u8], leaf: &CertificateDer<'_>, signature: &DigitallySignedStruct) -> Result<HandshakeSignatureValid, Error> {
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        leaf: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
         verify_tls13_signature(message, leaf, signature, &self.algorithms)
     }
 
@@ -129,7 +183,11 @@ impl ClientCertVerifier for Callers {
 
 impl Callee {
     pub(crate) fn new(roots: Arc<RootCertStore>, expected: Arc<SpiffeId>) -> Self {
-        Self { roots, expected, algorithms: super::provider().signature_verification_algorithms }
+        Self {
+            roots,
+            expected,
+            algorithms: super::provider().signature_verification_algorithms,
+        }
     }
 }
 
@@ -145,16 +203,31 @@ impl ServerCertVerifier for Callee {
         chain(leaf, intermediates, &self.roots, seconds(now), Role::Server)?;
         let facts = certificate::read(leaf).map_err(|err| refuse(err.into()))?;
         if facts.id != *self.expected {
-            return Err(refuse(Mismatch::Service { actual: facts.id, expected: Arc::clone(&self.expected) }));
+            return Err(refuse(Mismatch::Service {
+                actual: facts.id,
+                expected: Arc::clone(&self.expected),
+            }));
         }
         Ok(ServerCertVerified::assertion())
     }
 
-    fn verify_tls12_signature(&self, _: &[u8], _: &CertificateDer<'_>, _: &DigitallySignedStruct) -> Result<HandshakeSignatureValid, Error> {
-        Err(Error::PeerIncompatible(PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig))
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Err(Error::PeerIncompatible(
+            PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig,
+        ))
     }
 
-    fn verify_tls13_signature(&self, message: &[u8], leaf: &CertificateDer<'_>, signature: &DigitallySignedStruct) -> Result<HandshakeSignatureValid, Error> {
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        leaf: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
         verify_tls13_signature(message, leaf, signature, &self.algorithms)
     }
 
@@ -162,4 +235,3 @@ impl ServerCertVerifier for Callee {
         self.algorithms.supported_schemes()
     }
 }
-
