@@ -6,13 +6,10 @@ use clap::Args as ClapArgs;
 use clap::builder::PossibleValuesParser;
 
 /// The services of the shop, in the order of the mesh file.
-pub(crate) const NAMES: [&str; 6] = [
-    "gateway",
+pub(crate) const NAMES: [&str; 3] = [
     "identity",
     "catalog",
-    "orders",
     "inventory",
-    "payments",
 ];
 
 #[derive(Debug, ClapArgs)]
@@ -29,12 +26,9 @@ pub(crate) struct Args {
 /// Settings come from the environment; the service owns signals and exit code.
 pub(crate) fn run(args: &Args) -> ExitCode {
     match args.name.as_str() {
-        "gateway" => shop_chassis::main(shop_gateway::serve),
         "identity" => shop_chassis::main(shop_identity::serve),
         "catalog" => shop_chassis::main(shop_catalog::serve),
-        "orders" => shop_chassis::main(shop_orders::serve),
         "inventory" => shop_chassis::main(shop_inventory::serve),
-        "payments" => shop_chassis::main(shop_payments::serve),
         other => unreachable!("clap accepts only {NAMES:?}, not {other}"),
     }
 }
