@@ -6,11 +6,7 @@ use clap::Args as ClapArgs;
 use clap::builder::PossibleValuesParser;
 
 /// The services of the shop, in the order of the mesh file.
-pub(crate) const NAMES: [&str; 3] = [
-    "identity",
-    "catalog",
-    "inventory",
-];
+pub(crate) const NAMES: [&str; 5] = ["identity", "catalog", "orders", "inventory", "payments"];
 
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "Examples:\n  \
@@ -28,7 +24,9 @@ pub(crate) fn run(args: &Args) -> ExitCode {
     match args.name.as_str() {
         "identity" => shop_chassis::main(shop_identity::serve),
         "catalog" => shop_chassis::main(shop_catalog::serve),
+        "orders" => shop_chassis::main(shop_orders::serve),
         "inventory" => shop_chassis::main(shop_inventory::serve),
+        "payments" => shop_chassis::main(shop_payments::serve),
         other => unreachable!("clap accepts only {NAMES:?}, not {other}"),
     }
 }

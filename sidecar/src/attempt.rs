@@ -118,12 +118,12 @@ impl Policy {
                 "unavailable" => on.push(Condition::Unavailable),
                 "reset" => on.push(Condition::Transport),
                 "5xx" | "gateway-error" => {
-                    on.extend([Condition::Unavailable, Condition::Transport])
+                    on.extend([Condition::Unavailable, Condition::Transport]);
                 }
                 "cancelled" => on.push(Condition::Cancelled),
                 "internal" => on.push(Condition::Internal),
                 "resource-exhausted" | "envoy-ratelimited" => {
-                    on.extend([Condition::ResourceExhausted, Condition::Pushback])
+                    on.extend([Condition::ResourceExhausted, Condition::Pushback]);
                 }
                 // Unprocessed calls are repeated anyway.
                 _ => {}

@@ -156,7 +156,7 @@ impl<R: Reach> Balance<R> {
                 waiting = Some(Waiting::start(&self.upstream).inspect_err(|_| {
                     self.shared
                         .metrics
-                        .refused_waiting(&self.upstream.name, "overloaded")
+                        .refused_waiting(&self.upstream.name, "overloaded");
                 })?);
             }
             tokio::select! {

@@ -122,7 +122,7 @@ impl Control {
                 match self.client.deregister_service(id).await {
                     Ok(()) | Err(outrigger_consul::Error::NotFound { .. }) => {}
                     Err(error) => {
-                        tracing::warn!(%error, id, "could not deregister; the check will expire")
+                        tracing::warn!(%error, id, "could not deregister; the check will expire");
                     }
                 }
             }

@@ -76,8 +76,8 @@ impl Failure {
 
     /// Every dynamic part of the message belongs into the metadata as well.
     #[must_use]
-    pub fn with(mut self, key: &'static str, value: impl Display) -> Self {
-        self.metadata.insert(key.to_owned(), value.to_string());
+    pub fn with(mut self, key: impl Into<String>, value: impl Display) -> Self {
+        self.metadata.insert(key.into(), value.to_string());
         self
     }
 

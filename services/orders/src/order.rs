@@ -97,7 +97,7 @@ impl Event {
 }
 
 /// An order with the version its last event gave it.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Versioned {
     /// 1, 2, 3, … without gaps.
     pub version: u32,
@@ -169,15 +169,6 @@ fn submitted(event: &OrderSubmitted, at: Timestamp) -> api::Order {
         order.set_shipping_method(event.shipping_method());
     }
     order
-}
-
-impl Default for Versioned {
-    fn default() -> Self {
-        Self {
-            version: 0,
-            order: api::Order::default(),
-        }
-    }
 }
 
 #[cfg(test)]

@@ -231,9 +231,7 @@ pub fn owed(steps: &[(Step, Direction, StepState)]) -> Vec<Resource> {
     };
     let undone = |resource: Resource| {
         steps.iter().any(|(step, direction, state)| {
-            *direction == Direction::Undo
-                && *step == resource.step()
-                && *state == StepState::Undone
+            *direction == Direction::Undo && *step == resource.step() && *state == StepState::Undone
         })
     };
     [Resource::Payment, Resource::Reservation]
@@ -292,6 +290,17 @@ pub fn given_up(step: Step) -> Rejection {
     }
 }
 
+/// The rejection of an order whose address could not be looked up.
+pub fn no_identity() -> Rejection {
+    Rejection {
+        reason: "IDENTITY_UNAVAILABLE".to_owned(),
+        message: "the users' addresses could not be read in time and everything was undone; \
+                  place a new order with a new key"
+            .to_owned(),
+        metadata: [("step".to_owned(), Step::Quote.name().to_owned())].into(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -304,13 +313,17 @@ mod tests {
     fn undoing_is_owed_from_the_intent_on() {
         let reserved = (Step::Reserve, Forward, Done);
         let paid = (Step::Authorize, Forward, Done);
-        let cases: &[(&[(Step, Direction, StepState)], &[Resource])] = &[
+        type Case<'a> = (&'a [(Step, Direction, StepState)], &'a [Resource]);
+        let cases: &[Case<'_>] = &[
             (&[], &[]),
             (&[(Step::Quote, Forward, Done)], &[]),
             (&[(Step::Reserve, Forward, Intent)], &[Reservation]),
             (&[(Step::Reserve, Forward, Unknown)], &[Reservation]),
             (&[(Step::Reserve, Forward, Refused)], &[]),
-            (&[reserved, (Step::Authorize, Forward, Refused)], &[Reservation]),
+            (
+                &[reserved, (Step::Authorize, Forward, Refused)],
+                &[Reservation],
+            ),
             (
                 &[reserved, (Step::Authorize, Forward, Intent)],
                 &[Payment, Reservation],
@@ -374,9 +387,6 @@ mod tests {
 
     #[test]
     fn keys_are_the_same_at_every_attempt() {
-        assert_eq!(
-            key("0197", Step::Reserve, Direction::Undo),
-            "saga/0197/reserve/undo"
-        );
+        assert_eq!(key("0197", Step::Reserve, Undo), "saga/0197/reserve/undo");
     }
 }

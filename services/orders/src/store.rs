@@ -89,7 +89,10 @@ pub async fn find_as_of(
     at: Timestamp,
 ) -> Result<Option<api::Order>, Error> {
     let events = events(conn, order_id).await?;
-    let then: Vec<_> = events.into_iter().take_while(|(_, when)| *when <= at).collect();
+    let then: Vec<_> = events
+        .into_iter()
+        .take_while(|(_, when)| *when <= at)
+        .collect();
     if then.is_empty() {
         return Ok(None);
     }

@@ -1,6 +1,7 @@
 //! What can go wrong here, and the one table that turns it into an answer.
 
 use sea_orm::DbErr;
+use shop_chassis::database::{self, WriteError};
 use shop_chassis::{Failure, money};
 use tonic::{Code, Status};
 
@@ -48,8 +49,8 @@ pub enum Error {
     #[error(transparent)]
     Money(#[from] money::Error),
     /// The database did not do it.
-    #[error("database: {0}")]
-    Database(#[from] DbErr),
+    #[error(transparent)]
+    Database(#[from] database::Error),
     /// A row holds a name this version does not know.
     #[error(transparent)]
     Name(#[from] UnknownName),
@@ -59,6 +60,18 @@ pub enum Error {
     /// A row's time cannot be read.
     #[error("time of a row: {0}")]
     Time(#[from] jiff::Error),
+}
+
+impl WriteError for Error {
+    fn is_conflict(&self) -> bool {
+        matches!(self, Self::Database(error) if error.is_conflict())
+    }
+}
+
+impl From<DbErr> for Error {
+    fn from(error: DbErr) -> Self {
+        Self::Database(error.into())
+    }
 }
 
 impl From<Error> for Failure {
@@ -79,7 +92,11 @@ impl From<Error> for Failure {
                 Self::new(Code::NotFound, "PAYMENT_NOT_FOUND", message).with("payment_id", id)
             }
             Error::NoAnswer(_) => {
-                tracing::warn!(reason = "PROCESSOR_UNAVAILABLE", error = message, "no answer");
+                tracing::warn!(
+                    reason = "PROCESSOR_UNAVAILABLE",
+                    error = message,
+                    "no answer"
+                );
                 Self::new(
                     Code::Unavailable,
                     "PROCESSOR_UNAVAILABLE",

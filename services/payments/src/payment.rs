@@ -166,10 +166,7 @@ mod tests {
                     revoked,
                 ],
             ),
-            (
-                Request::Cancel,
-                [Ask, Ask, Ask, Ask, Nothing, Ask, Nothing],
-            ),
+            (Request::Cancel, [Ask, Ask, Ask, Ask, Nothing, Ask, Nothing]),
         ];
         for (request, answers) in table {
             let states = std::iter::once(None).chain(State::ALL.into_iter().map(Some));

@@ -6,6 +6,7 @@ mod embedded;
 use std::fmt;
 
 pub use embedded::Embedded;
+pub(crate) use embedded::schema as embedded_schema;
 
 /// What is charged, to what, and for what.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -79,9 +80,7 @@ impl Decline {
 
     /// The decline a code stands for.
     pub fn parse(code: &str) -> Option<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|decline| decline.code() == code)
+        Self::ALL.into_iter().find(|decline| decline.code() == code)
     }
 }
 

@@ -1,14 +1,14 @@
 //! Payments, ways to pay, the books and the record of calls to the processor, as functions named for intentions.
 //! Each runs inside a transaction its caller opened.
 
-mod entity;
 pub mod books;
 pub mod calls;
+mod entity;
 pub mod methods;
 pub mod migration;
 
 use jiff::Timestamp;
-use sea_orm::sea_query::Expr;
+use sea_orm::sea_query::{Expr, ExprTrait};
 use sea_orm::{
     ActiveValue::Set, ColumnTrait, Condition, ConnectionTrait, DbErr, EntityTrait, QueryFilter,
     QueryOrder, QuerySelect, TryInsertResult,
@@ -17,7 +17,7 @@ use shop_chassis::Ids;
 use shop_chassis::money::{Amount, Currency};
 
 use crate::error::Error;
-use crate::method::Method;
+use crate::method::{Method, WALLET};
 use crate::payment::{State, UnknownName};
 use entity::payment as payments;
 
@@ -78,7 +78,11 @@ pub struct Stamp<'a> {
 
 /// The payment of an order.
 pub async fn find(conn: &impl ConnectionTrait, order_id: &str) -> Result<Option<Payment>, Error> {
-    by_order(order_id).one(conn).await?.map(TryInto::try_into).transpose()
+    by_order(order_id)
+        .one(conn)
+        .await?
+        .map(TryInto::try_into)
+        .transpose()
 }
 
 /// A payment by its id, if it is this user's.
@@ -137,6 +141,17 @@ pub async fn list(
     rows.into_iter().map(TryInto::try_into).collect()
 }
 
+/// What is set aside in a user's wallet for orders, in minor units.
+pub async fn held_in_wallet(conn: &impl ConnectionTrait, user_id: u32) -> Result<i64, Error> {
+    let rows = payments::Entity::find()
+        .filter(payments::Column::UserId.eq(i64::from(user_id)))
+        .filter(payments::Column::Token.eq(WALLET))
+        .filter(payments::Column::State.eq(State::Authorized.name()))
+        .all(conn)
+        .await?;
+    Ok(rows.iter().map(|row| row.amount_minor).sum())
+}
+
 /// The order's payment, locked; made now in state PENDING if there is none.
 pub async fn open(
     conn: &impl ConnectionTrait,
@@ -144,7 +159,9 @@ pub async fn open(
     new: &NewPayment,
 ) -> Result<Payment, Error> {
     insert(conn, stamp, new, State::Pending).await?;
-    locked(conn, &new.order_id).await?.ok_or_else(|| vanished(&new.order_id))
+    locked(conn, &new.order_id)
+        .await?
+        .ok_or_else(|| vanished(&new.order_id))
 }
 
 /// The order's payment, locked; a tombstone if nobody charged it. The tombstone is CANCELLING until the processor
@@ -166,7 +183,9 @@ pub async fn open_for_cancelling(
         },
     };
     insert(conn, stamp, &tombstone, State::Cancelling).await?;
-    locked(conn, order_id).await?.ok_or_else(|| vanished(order_id))
+    locked(conn, order_id)
+        .await?
+        .ok_or_else(|| vanished(order_id))
 }
 
 /// The order's payment, locked until the transaction ends (SQLite has one writer anyway).

@@ -103,7 +103,7 @@ fn tcp(address: SocketAddr, search: u16) -> io::Result<std::net::TcpListener> {
     loop {
         match listen(next) {
             Err(err) if err.kind() == io::ErrorKind::AddrInUse && next.port() < last => {
-                next.set_port(next.port() + 1)
+                next.set_port(next.port() + 1);
             }
             bound => return bound,
         }

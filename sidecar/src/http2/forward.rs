@@ -133,7 +133,7 @@ impl Outgoing {
                         if last.bytes.len() + data.bytes.len() <= FRAME
                             && data.bytes.len() < COPIED =>
                     {
-                        last.merge(data)
+                        last.merge(data);
                     }
                     _ => self.queue.push_back(Piece {
                         bytes: Chunk::Whole(data.bytes),

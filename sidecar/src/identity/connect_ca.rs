@@ -117,7 +117,7 @@ impl Keeper {
                 self.current.store(material);
             }
             Err(err) => {
-                tracing::error!(error = %err, "the registry's identity is unusable; the last one stays in force")
+                tracing::error!(error = %err, "the registry's identity is unusable; the last one stays in force");
             }
         }
     }

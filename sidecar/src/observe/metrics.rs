@@ -188,7 +188,7 @@ impl Default for Metrics {
 impl Metrics {
     pub fn register(&self, registry: &mut Registry) {
         let mut histogram = |name: &str, help: &str, family: &Histograms| {
-            registry.register(name, help, family.clone())
+            registry.register(name, help, family.clone());
         };
         histogram(
             "grpc_client_attempt_duration_seconds",
@@ -241,7 +241,7 @@ impl Metrics {
             &self.server_received,
         );
         let mut counter = |name: &str, help: &str, family: &Family<Labels, Counter>| {
-            registry.register(name, help, family.clone())
+            registry.register(name, help, family.clone());
         };
         counter(
             "grpc_client_attempt_started",

@@ -329,7 +329,7 @@ impl Listening {
                 let (seed, dispatch, class) =
                     (Rc::clone(&seed), Rc::clone(&dispatch), class.clone());
                 tasks.spawn_local(held(permit, async move {
-                    mutual(&seed, stream, dispatch, &class).await
+                    mutual(&seed, stream, dispatch, &class).await;
                 }));
             })
             .await;
@@ -422,7 +422,7 @@ impl Accepted {
                 http1::server::serve(io, Rc::new(accepted), ending).await;
             }
             Ok(Err(err)) => {
-                tracing::debug!(error = %err, "a connection ended before it said anything")
+                tracing::debug!(error = %err, "a connection ended before it said anything");
             }
             Err(_) => tracing::debug!("a connection said nothing in time"),
         }

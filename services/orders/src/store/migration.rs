@@ -10,7 +10,10 @@ pub struct Migrator;
 #[async_trait::async_trait]
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(OrdersAndSagas)]
+        vec![
+            Box::new(OrdersAndSagas),
+            Box::new(shop_chassis::idempotency::Migration),
+        ]
     }
 }
 
@@ -23,6 +26,10 @@ impl MigrationName for OrdersAndSagas {
     }
 }
 
+#[expect(
+    elided_lifetimes_in_paths,
+    reason = "the trait's own signature hides it"
+)]
 #[async_trait::async_trait]
 impl MigrationTrait for OrdersAndSagas {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {

@@ -17,7 +17,7 @@ use crate::saga::{Direction, State, Step, StepState};
 const PLACE_ORDER: &str = "PlaceOrder";
 const DEFINITION: i64 = 1;
 /// Renewed by every write; longer than any single step may take.
-const LEASE: SignedDuration = SignedDuration::from_secs(10);
+const LEASE: SignedDuration = SignedDuration::from_secs(30);
 
 /// A process that drives sagas: the instance's name, and which of its lives this is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -203,7 +203,7 @@ pub async fn intend(
         .exec(conn)
         .await
         .map_err(Error::from)
-        .and_then(still_ours)?;
+        .and_then(|result| still_ours(&result))?;
     saga_step::Entity::insert(saga_step::ActiveModel {
         saga_id: Set(lease.saga_id.clone()),
         step: Set(step.name().to_owned()),
@@ -243,7 +243,7 @@ pub async fn record(
         .exec(conn)
         .await
         .map_err(Error::from)
-        .and_then(still_ours)?;
+        .and_then(|result| still_ours(&result))?;
     saga_step::Entity::update_many()
         .col_expr(saga_step::Column::State, Expr::value(result.state.name()))
         .col_expr(
@@ -275,15 +275,12 @@ pub async fn give_up(
     rejection: &Rejection,
 ) -> Result<(), Error> {
     fence(conn, now, lease)
-        .col_expr(
-            saga::Column::State,
-            Expr::value(State::Compensating.name()),
-        )
+        .col_expr(saga::Column::State, Expr::value(State::Compensating.name()))
         .col_expr(saga::Column::Ctx, Expr::value(rejection.encode_to_vec()))
         .exec(conn)
         .await
         .map_err(Error::from)
-        .and_then(still_ours)
+        .and_then(|result| still_ours(&result))
 }
 
 /// Everything was done, or undone.
@@ -298,7 +295,7 @@ pub async fn finish(
         .exec(conn)
         .await
         .map_err(Error::from)
-        .and_then(still_ours)
+        .and_then(|result| still_ours(&result))
 }
 
 /// Undoing did not succeed now: let the lease go and try again at that time.
@@ -310,14 +307,8 @@ pub async fn postpone(
     error: &str,
 ) -> Result<(), Error> {
     fence(conn, now, lease)
-        .col_expr(
-            saga::Column::NextRunAt,
-            Expr::value(until.as_microsecond()),
-        )
-        .col_expr(
-            saga::Column::LeaseUntil,
-            Expr::value(now.as_microsecond()),
-        )
+        .col_expr(saga::Column::NextRunAt, Expr::value(until.as_microsecond()))
+        .col_expr(saga::Column::LeaseUntil, Expr::value(now.as_microsecond()))
         .col_expr(
             saga::Column::Attempts,
             Expr::col(saga::Column::Attempts).add(1),
@@ -326,7 +317,7 @@ pub async fn postpone(
         .exec(conn)
         .await
         .map_err(Error::from)
-        .and_then(still_ours)
+        .and_then(|result| still_ours(&result))
 }
 
 /// An update of the saga that only its owner can make, and that renews the lease.
@@ -340,15 +331,12 @@ fn fence(
             saga::Column::LeaseUntil,
             Expr::value((now + LEASE).as_microsecond()),
         )
-        .col_expr(
-            saga::Column::UpdatedAt,
-            Expr::value(now.as_microsecond()),
-        )
+        .col_expr(saga::Column::UpdatedAt, Expr::value(now.as_microsecond()))
         .filter(saga::Column::SagaId.eq(&lease.saga_id))
         .filter(saga::Column::LeaseEpoch.eq(lease.epoch))
 }
 
-fn still_ours(result: sea_orm::UpdateResult) -> Result<(), Error> {
+fn still_ours(result: &sea_orm::UpdateResult) -> Result<(), Error> {
     if result.rows_affected == 0 {
         return Err(Error::LeaseLost);
     }
@@ -356,9 +344,8 @@ fn still_ours(result: sea_orm::UpdateResult) -> Result<(), Error> {
 }
 
 fn unfinished() -> Condition {
-    Condition::all().add(
-        saga::Column::State.is_in([State::Running.name(), State::Compensating.name()]),
-    )
+    Condition::all()
+        .add(saga::Column::State.is_in([State::Running.name(), State::Compensating.name()]))
 }
 
 fn free(now: Timestamp, owner: &Owner) -> Condition {
@@ -382,7 +369,9 @@ impl TryFrom<saga::Model> for Saga {
         };
         Ok(Self {
             state: row.state.parse()?,
-            step: (!row.step.is_empty()).then(|| row.step.parse()).transpose()?,
+            step: (!row.step.is_empty())
+                .then(|| row.step.parse())
+                .transpose()?,
             rejection,
             attempts: u32::try_from(row.attempts)?,
         })

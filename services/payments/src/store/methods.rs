@@ -1,6 +1,8 @@
 //! The cards a user attached.
 
-use sea_orm::{ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder};
+use sea_orm::{
+    ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder,
+};
 
 use super::entity::payment_method as methods;
 use crate::error::Error;
@@ -32,7 +34,12 @@ pub async fn resolve(
         }
         Choice::Token(token) => match Method::test_token(token) {
             Some(method) => return Ok(Some(method)),
-            None => of_user.filter(methods::Column::Token.eq(token)).one(conn).await?,
+            None => {
+                of_user
+                    .filter(methods::Column::Token.eq(token))
+                    .one(conn)
+                    .await?
+            }
         },
     };
     Ok(row.map(|row| Attached::from(row).method))

@@ -25,6 +25,10 @@ impl MigrationName for Payments {
     }
 }
 
+#[expect(
+    elided_lifetimes_in_paths,
+    reason = "the trait's own signature hides it"
+)]
 #[async_trait::async_trait]
 impl MigrationTrait for Payments {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
@@ -51,6 +55,10 @@ impl MigrationName for EmbeddedProcessor {
     }
 }
 
+#[expect(
+    elided_lifetimes_in_paths,
+    reason = "the trait's own signature hides it"
+)]
 #[async_trait::async_trait]
 impl MigrationTrait for EmbeddedProcessor {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
