@@ -22,6 +22,7 @@ pub(crate) struct Args {
 /// Settings come from the environment; the service owns signals and exit code.
 pub(crate) fn run(args: &Args) -> ExitCode {
     match args.name.as_str() {
+        "gateway" => shop_chassis::main(shop_gateway::serve),
         "identity" => shop_chassis::main(shop_identity::serve),
         "catalog" => shop_chassis::main(shop_catalog::serve),
         "orders" => shop_chassis::main(shop_orders::serve),

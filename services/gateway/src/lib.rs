@@ -1,2 +1,121 @@
-//! The shop's front door.
+//! The shop's front door: REST with JSON, and native gRPC, for methods that the contracts expose. It holds no business
+//! state and knows no service by name: package `shop.<x>.v1` goes to authority `<x>`.
+//!
+//! Modules in the order in which a request meets them.
+
+/// The service's settings.
+pub mod config;
+
+/// Which methods are exposed, compiled from the contracts.
+mod exposed;
+/// A gRPC request: checked and passed through.
+mod native;
+/// A REST request: bind, call, print.
+mod rest;
+/// From a path to the RPC it means.
 mod route;
+
+/// Who is calling: tokens, keys, scopes.
+mod auth;
+/// Errors as REST callers get them.
+mod error;
+/// JSON as the contract reads and prints it.
+mod json;
+/// One line a request.
+mod log;
+/// The API's description, from the routes that serve it.
+mod open_api;
+/// From path, query and body to a message.
+mod transcode;
+/// Calls into the mesh.
+mod upstream;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::Request;
+use axum::response::Response;
+use axum::routing::get;
+use http::StatusCode;
+use shop_chassis::client::Outbound;
+use shop_chassis::clock::SystemClock;
+use shop_chassis::{CancellationToken, Listener, Server};
+use tonic::service::RoutesBuilder;
+
+use auth::{KeySet, Verifier};
+pub use config::Config;
+use config::Limits;
+use exposed::Exposed;
+use upstream::Upstreams;
+
+/// What every request needs.
+#[derive(Debug)]
+struct Gateway {
+    limits: Limits,
+    exposed: Exposed,
+    upstreams: Upstreams,
+    verifier: Verifier,
+    open_api: String,
+}
+
+/// Serves until `shutdown`; the caller owns the socket and the signals.
+pub async fn serve(
+    config: Config,
+    listener: Listener,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
+    let exposed = Exposed::compile(outrigger_proto::pool())?;
+    let upstreams = Upstreams::new(&Outbound::new(config.outbound), exposed.services())?;
+    let keys = KeySet::default();
+    let gateway = Arc::new(Gateway {
+        limits: config.limits,
+        open_api: open_api::describe(&exposed).to_string(),
+        verifier: Verifier::new(keys.clone(), Arc::new(SystemClock)),
+        upstreams: upstreams.clone(),
+        exposed,
+    });
+    let router = router(Arc::clone(&gateway))?;
+    let refresh = auth::keep_fresh(
+        keys.clone(),
+        upstreams,
+        config.key_set_ttl,
+        shutdown.clone(),
+    );
+    let server = Server::http(&config.instance, router)
+        .requires(keys)
+        .serve(listener, shutdown);
+    let (served, ()) = tokio::join!(server, refresh);
+    Ok(served?)
+}
+
+fn router(gateway: Arc<Gateway>) -> anyhow::Result<Router> {
+    let mut own = RoutesBuilder::default();
+    let reflection = || {
+        gateway.exposed.grpc_services().fold(
+            tonic_reflection::server::Builder::configure()
+                .register_encoded_file_descriptor_set(outrigger_proto::DESCRIPTOR_SET)
+                .with_service_name("grpc.reflection.v1.ServerReflection"),
+            tonic_reflection::server::Builder::with_service_name,
+        )
+    };
+    let (_, health) = tonic_health::server::health_reporter();
+    own.add_service(reflection().build_v1()?);
+    own.add_service(reflection().build_v1alpha()?);
+    own.add_service(health);
+    let description = gateway.open_api.clone();
+    let description = get(async move || json::response(StatusCode::OK, description.into()));
+    Ok(own
+        .routes()
+        .into_axum_router()
+        .route("/openapi.json", description)
+        .fallback(move |request| any(Arc::clone(&gateway), request)))
+}
+
+/// Everything that is not the gateway's own.
+async fn any(gateway: Arc<Gateway>, request: Request) -> Response {
+    if native::is_grpc(request.headers()) {
+        native::call(&gateway, request).await
+    } else {
+        rest::call(&gateway, request).await
+    }
+}

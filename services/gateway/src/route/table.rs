@@ -15,14 +15,22 @@ use super::{Path, Template};
 #[derive(Debug)]
 pub(crate) struct Table<T> {
     root: Node,
-    routes: Vec<(Template, T)>,
+    routes: Vec<Route<T>>,
+}
+
+#[derive(Debug)]
+struct Route<T> {
+    /// None stands for every method.
+    method: Option<Method>,
+    template: Template,
+    value: T,
 }
 
 #[derive(Debug, Default)]
 struct Node {
-    literals: HashMap<String, Node>,
-    single: Option<Box<Node>>,
-    multi: Option<Box<Node>>,
+    literals: HashMap<String, Self>,
+    single: Option<Box<Self>>,
+    multi: Option<Box<Self>>,
     ends: Vec<End>,
 }
 
@@ -97,16 +105,30 @@ impl<T> Table<T> {
         }
         node.ends.push(End {
             verb,
-            method,
+            method: method.clone(),
             route: self.routes.len(),
         });
-        self.routes.push((template, value));
+        self.routes.push(Route {
+            method,
+            template,
+            value,
+        });
         Ok(())
     }
 
     /// The routes in the order they were added.
-    pub(crate) fn routes(&self) -> impl Iterator<Item = (&Template, &T)> {
-        self.routes.iter().map(|(template, value)| (template, value))
+    pub(crate) fn routes(&self) -> impl Iterator<Item = (Option<&Method>, &Template, &T)> {
+        self.routes
+            .iter()
+            .map(|route| (route.method.as_ref(), &route.template, &route.value))
+    }
+
+    /// Changes the value of every route.
+    pub(crate) fn change(&mut self, change: impl FnMut(&mut T)) {
+        self.routes
+            .iter_mut()
+            .map(|route| &mut route.value)
+            .for_each(change);
     }
 
     pub(crate) fn find(&self, method: &Method, path: &Path) -> Found<'_, T> {
@@ -125,15 +147,16 @@ impl<T> Table<T> {
         for (path, verb) in attempts {
             let mut exact = |ends: &[End]| pick(ends, verb, Some(method), &mut others);
             let exact = walk(&self.root, path.segments(), &mut exact);
-            let found =
-                exact.or_else(|| walk(&self.root, path.segments(), &mut |ends: &[End]| {
+            let found = exact.or_else(|| {
+                walk(&self.root, path.segments(), &mut |ends: &[End]| {
                     pick(ends, verb, None, &mut Vec::new())
-                }));
-            if let Some((template, value)) = found.and_then(|route| self.routes.get(route)) {
+                })
+            });
+            if let Some(route) = found.and_then(|route| self.routes.get(route)) {
                 return Found::Route {
-                    template,
+                    template: &route.template,
                     path: path.clone(),
-                    value,
+                    value: &route.value,
                 };
             }
         }
@@ -212,7 +235,9 @@ mod tests {
         let mut table = Table::new();
         for text in templates {
             let template = Template::parse(text).unwrap();
-            table.add(Some(Method::GET), template, (*text).to_owned()).unwrap();
+            table
+                .add(Some(Method::GET), template, (*text).to_owned())
+                .unwrap();
         }
         table
     }
@@ -269,13 +294,21 @@ mod tests {
             "/a/hello/b/world/c",
             Some((0, &["a/hello", "world"])),
         );
-        check(&["/p/{x=**}/q"], "/p/eat/bones/q", Some((0, &["eat/bones"])));
+        check(
+            &["/p/{x=**}/q"],
+            "/p/eat/bones/q",
+            Some((0, &["eat/bones"])),
+        );
         let multi = &["/p/{x=b/**}", "/p/{x=b/**}/z", "/p/{x=**}"][..];
         check(multi, "/p/b/w/z", Some((1, &["b/w"])));
         check(multi, "/p/b/w", Some((0, &["b/w"])));
         check(multi, "/p/h/w", Some((2, &["h/w"])));
         check(&["/a/{x}"], "/a/p%20q%2Fr+", Some((0, &["p q/r+"])));
-        check(&["/a/{x=**}"], "/a/p/f%20o/q%2Fr", Some((0, &["p/f o/q%2Fr"])));
+        check(
+            &["/a/{x=**}"],
+            "/a/p/f%20o/q%2Fr",
+            Some((0, &["p/f o/q%2Fr"])),
+        );
         check(&["/a/{x=**}"], "/a/q%2fr", Some((0, &["q%2fr"])));
         check(
             &["/a/{x=p/*/q/*}"],
@@ -302,15 +335,17 @@ mod tests {
         let mut table = Table::new();
         let template = |text| Template::parse(text).unwrap();
         table.add(Some(Method::GET), template("/a/me"), 0).unwrap();
-        table.add(Some(Method::PATCH), template("/a/{x}"), 1).unwrap();
+        table
+            .add(Some(Method::PATCH), template("/a/{x}"), 1)
+            .unwrap();
         table.add(None, template("/b/{x}"), 2).unwrap();
         table.add(Some(Method::PUT), template("/b/{x}"), 3).unwrap();
-        let find = |method: Method, path: &str| match table.find(&method, &Path::parse(path).unwrap())
-        {
-            Found::Route { value, .. } => Ok(*value),
-            Found::OtherMethods(methods) => Err(methods),
-            Found::Nothing => Err(Vec::new()),
-        };
+        let find =
+            |method: Method, path: &str| match table.find(&method, &Path::parse(path).unwrap()) {
+                Found::Route { value, .. } => Ok(*value),
+                Found::OtherMethods(methods) => Err(methods),
+                Found::Nothing => Err(Vec::new()),
+            };
         assert_eq!(find(Method::HEAD, "/a/me"), Ok(0));
         assert_eq!(find(Method::PATCH, "/a/me"), Ok(1));
         assert_eq!(
@@ -329,8 +364,12 @@ mod tests {
         let template = |text| Template::parse(text).unwrap();
         table.add(Some(Method::GET), template("/a/{x}"), 0).unwrap();
         table.add(Some(Method::PUT), template("/a/{y}"), 1).unwrap();
-        table.add(Some(Method::GET), template("/a/{y}:go"), 2).unwrap();
-        let conflict = table.add(Some(Method::GET), template("/a/*"), 3).unwrap_err();
+        table
+            .add(Some(Method::GET), template("/a/{y}:go"), 2)
+            .unwrap();
+        let conflict = table
+            .add(Some(Method::GET), template("/a/*"), 3)
+            .unwrap_err();
         assert_eq!(
             conflict,
             Conflict {
@@ -350,7 +389,11 @@ mod tests {
             ("/*/{x=**}", "/a%2F/b", true),
         ] {
             let template = Template::parse(template).unwrap();
-            assert_eq!(template.hides_a_slash(&Path::parse(path).unwrap()), hidden, "{path}");
+            assert_eq!(
+                template.hides_a_slash(&Path::parse(path).unwrap()),
+                hidden,
+                "{path}"
+            );
         }
     }
 }

@@ -271,7 +271,10 @@ fn split_outside_braces(text: &str) -> Result<Vec<&str>, Error> {
     let mut depth = 0_u32;
     let mut rest = text;
     let mut offset = 0;
-    while let Some(found) = rest.get(offset..).and_then(|tail| tail.find(['/', '{', '}'])) {
+    while let Some(found) = rest
+        .get(offset..)
+        .and_then(|tail| tail.find(['/', '{', '}']))
+    {
         let at = offset + found;
         let (before, after) = rest.split_at(at);
         match after.as_bytes().first() {
@@ -342,10 +345,41 @@ mod tests {
     #[test]
     fn malformed_templates_are_refused() {
         for text in [
-            "", "a", "{x}", "a/b", "//", "/a/", "/a//b", "/{}", "/{", "/a/{x", "/a/{x.", "/a{x}",
-            "/{x}b", "/a/{x}b", "/a/b{x}c", "/{x}a{y}", "/a/{x=/b}", "/{x=a/{y=b}}",
-            "/a/{x=b:verb}", ":v", "/:v", "/a/:v", "/a:", "/{x}:", "/**:", "/a/**/*", "/a/**/**",
-            "/a/{x=b/**}/{y}", "/a/{x}/{x}", "/a/}", "/a:b/c", "/{x=}", "/{1x}", "/a b", "/a/**/{y=b}",
+            "",
+            "a",
+            "{x}",
+            "a/b",
+            "//",
+            "/a/",
+            "/a//b",
+            "/{}",
+            "/{",
+            "/a/{x",
+            "/a/{x.",
+            "/a{x}",
+            "/{x}b",
+            "/a/{x}b",
+            "/a/b{x}c",
+            "/{x}a{y}",
+            "/a/{x=/b}",
+            "/{x=a/{y=b}}",
+            "/a/{x=b:verb}",
+            ":v",
+            "/:v",
+            "/a/:v",
+            "/a:",
+            "/{x}:",
+            "/**:",
+            "/a/**/*",
+            "/a/**/**",
+            "/a/{x=b/**}/{y}",
+            "/a/{x}/{x}",
+            "/a/}",
+            "/a:b/c",
+            "/{x=}",
+            "/{1x}",
+            "/a b",
+            "/a/**/{y=b}",
         ] {
             assert!(Template::parse(text).is_err(), "{text} was accepted");
         }
