@@ -6,7 +6,14 @@ use clap::Args as ClapArgs;
 use clap::builder::PossibleValuesParser;
 
 /// The services of the shop, in the order of the mesh file.
-pub(crate) const NAMES: [&str; 5] = ["identity", "catalog", "orders", "inventory", "payments"];
+pub(crate) const NAMES: [&str; 6] = [
+    "gateway",
+    "identity",
+    "catalog",
+    "orders",
+    "inventory",
+    "payments",
+];
 
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "Examples:\n  \

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use crate::error::Refusal;
 
 const DEEPEST: usize = 64;
-/// The largest whole number that a double holds exactly.
+/// From here on a double no longer holds every whole number.
 const EXACT: f64 = 9_007_199_254_740_992.0;
 
 /// Checks the text; what is no JSON at all is left to the parser.
@@ -136,7 +136,7 @@ impl Scan<'_> {
 fn is_exact(spelt: &str) -> bool {
     if spelt.contains(['.', 'e', 'E']) {
         let value: f64 = spelt.parse().unwrap_or(f64::INFINITY);
-        return value.is_finite() && (value.fract() != 0.0 || value.abs() <= EXACT);
+        return value.is_finite() && (value.fract() != 0.0 || value.abs() < EXACT);
     }
     spelt.parse::<u64>().is_ok() || spelt.parse::<i64>().is_ok()
 }
