@@ -33,6 +33,39 @@ enum Operator {
     NotMatches(regex::Regex),
 }
 
+impl Operator {
+    const fn name(&self) -> &'static str {
+        match self {
+            Self::Equal => "Equal",
+            Self::NotEqual => "Not Equal",
+            Self::Contains => "In",
+            Self::NotContains => "Not In",
+            Self::IsEmpty => "Is Empty",
+            Self::IsNotEmpty => "Is Not Empty",
+            Self::Matches(_) => "Matches",
+            Self::NotMatches(_) => "Not Matches",
+        }
+    }
+
+    /// Whether something of this shape can be compared so.
+    const fn fits(&self, shape: Shape) -> bool {
+        match (shape, self) {
+            (Shape::Any, _) => true,
+            (_, Self::Equal | Self::NotEqual) => {
+                !matches!(shape, Shape::List(_) | Shape::Map(_) | Shape::Struct(_))
+            }
+            (
+                Shape::Text,
+                Self::Contains | Self::NotContains | Self::Matches(_) | Self::NotMatches(_),
+            ) => true,
+            (Shape::List(_) | Shape::Map(_), _) => {
+                !matches!(self, Self::Matches(_) | Self::NotMatches(_))
+            }
+            _ => false,
+        }
+    }
+}
+
 impl PartialEq for Operator {
     fn eq(&self, other: &Self) -> bool {
         match (self, other) {
@@ -57,14 +90,25 @@ pub enum Error {
     TooDeep(usize),
     #[error("{0:?} is not a regular expression this registry takes")]
     Regex(String),
-    #[error("{value:?} is not a value for selector {selector:?}")]
-    Value { selector: String, value: String },
+    #[error("Failed to coerce value {value:?} for selector {selector:?}: {reason}")]
+    Value {
+        selector: String,
+        value: String,
+        reason: String,
+    },
+    #[error("Invalid match operator {operator:?} for selector {selector:?}")]
+    Operator {
+        selector: String,
+        operator: &'static str,
+    },
 }
 
 /// A parsed expression.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct Filter {
     root: Expression,
+    /// Of what is filtered; `Any` where only the syntax was looked at.
+    shape: Shape,
 }
 
 impl Filter {
@@ -78,13 +122,17 @@ impl Filter {
             return Err(Error::TooLong(limits.filter_bytes));
         }
         let root = parse::Parser::new(text, limits).parse()?;
-        Ok(Self { root })
+        Ok(Self {
+            root,
+            shape: Shape::Any,
+        })
     }
 
     /// Parses an expression over `T`: every selector must exist in it.
     pub(crate) fn over<T: Shaped>(text: &str, limits: &Limits) -> Result<Self, Error> {
-        let filter = Self::parse_within(text, limits)?;
-        filter.check(T::shape())?;
+        let mut filter = Self::parse_within(text, limits)?;
+        filter.shape = T::shape();
+        filter.check(filter.shape)?;
         Ok(filter)
     }
 
@@ -104,7 +152,7 @@ impl Filter {
 
     /// Whether a value, as JSON, is let through.
     pub(crate) fn matches(&self, value: &Value) -> bool {
-        evaluate::holds(&self.root, value)
+        evaluate::holds(&self.root, value, self.shape)
     }
 }
 
@@ -116,6 +164,7 @@ fn check_match(
 ) -> Result<(), Error> {
     let unknown = || Error::Selector(selector.join("."));
     let mut shape = shape;
+    let mut in_map = false;
     for name in selector {
         // A selector into a list applies to any of its items.
         while let Shape::List(item) = shape {
@@ -129,31 +178,32 @@ fn check_match(
                     .ok_or_else(unknown)?;
                 (field.shape)()
             }
-            Shape::Map(item) => item(),
+            Shape::Map(item) => {
+                in_map = true;
+                item()
+            }
             Shape::Any => return Ok(()),
             _ => return Err(unknown()),
         };
     }
-    let scalar = matches!(operator, Operator::Equal | Operator::NotEqual);
-    let fits = match shape {
-        Shape::Struct(_) => false,
-        Shape::Integer if scalar => value.parse::<i64>().is_ok(),
-        Shape::Float if scalar => value.parse::<f64>().is_ok(),
-        Shape::Bool if scalar => value.parse::<bool>().is_ok(),
-        Shape::List(_) | Shape::Map(_) => !scalar,
-        _ => true,
+    let selector = selector.join(".");
+    // A map's value may be missing, which the two tell.
+    let may_miss = in_map && matches!(operator, Operator::IsEmpty | Operator::IsNotEmpty);
+    if !may_miss && !operator.fits(shape) {
+        let operator = operator.name();
+        return Err(Error::Operator { selector, operator });
+    }
+    let parser = match shape {
+        Shape::Integer if value.parse::<i64>().is_err() => "ParseInt",
+        Shape::Float if value.parse::<f64>().is_err() => "ParseFloat",
+        Shape::Bool if value.parse::<bool>().is_err() => "ParseBool",
+        _ => return Ok(()),
     };
-    if matches!(shape, Shape::Struct(_)) {
-        return Err(unknown());
-    }
-    if fits {
-        Ok(())
-    } else {
-        Err(Error::Value {
-            selector: selector.join("."),
-            value: value.to_owned(),
-        })
-    }
+    Err(Error::Value {
+        selector,
+        value: value.to_owned(),
+        reason: format!("strconv.{parser}: parsing {value:?}: invalid syntax"),
+    })
 }
 
 #[cfg(test)]

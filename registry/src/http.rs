@@ -52,7 +52,7 @@ impl Shared {
 }
 
 #[rustfmt::skip]
-pub(crate) fn router(shared: Arc<Shared>) -> Router {
+fn routes(shared: Arc<Shared>) -> Router {
     Router::new()
         .route("/", get(unserved::root))
 
@@ -67,6 +67,7 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
         .route("/v1/agent/service/register", put(agent_service::register))
         .route("/v1/agent/service/deregister/{id}", put(agent_service::deregister))
         .route("/v1/agent/service/maintenance/{id}", put(agent_service::maintenance))
+        .route("/v1/agent/service/maintenance/", put(agent_service::unnamed))
         .route("/v1/agent/service/{id}", get(agent_service::one))
         .route("/v1/agent/health/service/id/{id}", get(agent_service::health_by_id))
         .route("/v1/agent/health/service/name/{name}", get(agent_service::health_by_name))
@@ -101,6 +102,8 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
         .route("/v1/health/state/{state}", get(health::state))
 
         .route("/v1/catalog/services", get(catalog::services))
+        .route("/v1/catalog/service/", get(health::unnamed))
+        .route("/v1/catalog/connect/", get(health::unnamed))
         .route("/v1/catalog/service/{name}", get(catalog::service))
         .route("/v1/catalog/connect/{name}", get(catalog::connect))
         .route("/v1/catalog/nodes", get(catalog::nodes))
@@ -127,8 +130,16 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
         .route("/v1/coordinate/{*rest}", any(unserved::not_here))
         .route("/v1/internal/{*rest}", any(unserved::not_here))
         .fallback(unserved::unknown)
-        .layer(from_fn_with_state(Arc::clone(&shared), frame::frame))
         .with_state(shared)
+}
+
+/// The routes in their frame. The frame is around the router, not in it: the methods a path serves are known only to
+/// who stands outside.
+pub(crate) fn router(shared: Arc<Shared>) -> Router {
+    let routes = routes(Arc::clone(&shared));
+    Router::new()
+        .fallback_service(routes)
+        .layer(from_fn_with_state(shared, frame::frame))
 }
 
 /// Puts the caller's address on a request.

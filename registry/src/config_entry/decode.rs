@@ -65,10 +65,6 @@ pub fn config_entry(body: &Value) -> Result<ConfigEntry, String> {
 fn weak<T: Shaped + DeserializeOwned>(members: &Map<String, Value>) -> Result<T, String> {
     let mut rest = members.clone();
     rest.retain(|key, _| !key.eq_ignore_ascii_case("kind"));
-    if Kind::parse("mesh").is_some() && std::any::type_name::<T>().ends_with("::Mesh") {
-        // The entry has no name of its own, but readers of Consul's own output send one back.
-        rest.retain(|key, _| !key.eq_ignore_ascii_case("name"));
-    }
     let mut walk = Walk {
         mode: Mode::Weak,
         unknown: Vec::new(),
@@ -100,6 +96,16 @@ fn unknown_key(key: &str) -> String {
         ""
     };
     format!("invalid config key \"{key}\"{note}")
+}
+
+/// Decodes weakly typed and passes over keys nobody knows.
+pub fn lenient<T: Shaped + DeserializeOwned>(body: &Value) -> Result<T, String> {
+    let mut walk = Walk {
+        mode: Mode::Weak,
+        unknown: Vec::new(),
+    };
+    let value = walk.value(body, T::shape(), "");
+    serde_json::from_value(value).map_err(|error| error.to_string())
 }
 
 /// Decodes the body of an agent endpoint: the first unknown key is an error.

@@ -170,7 +170,7 @@ fn header(header: &HeaderPermission) -> Result<(), String> {
         &header.contains,
     ];
     let plain = plain.iter().filter(|text| !text.is_empty()).count();
-    if usize::from(header.present) + usize::from(!header.regex.is_empty()) + plain > 1 {
+    if usize::from(header.present) + usize::from(!header.regex.is_empty()) + plain != 1 {
         return Err(
             "should only contain one of Present, Exact, Prefix, Suffix, Contains, or Regex"
                 .to_owned(),

@@ -26,7 +26,10 @@ fn direction(direction: &MeshTlsDirection) -> Result<(), String> {
     let (least, most) = (&direction.tls_min_version, &direction.tls_max_version);
     for version in [least, most] {
         if rank(version).is_none() {
-            return Err(format!("invalid tls version {version:?}"));
+            return Err(format!(
+                "no matching TLS version found for {version}, please specify one of [{}]",
+                VERSIONS[1..].join(", ")
+            ));
         }
     }
     if !most.is_empty() && most != "TLS_AUTO" && rank(least) > rank(most) {

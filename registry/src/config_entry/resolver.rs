@@ -58,7 +58,8 @@ fn subsets(entry: &ServiceResolver) -> Result<(), String> {
             || name.ends_with('-')
         {
             return Err(format!(
-                "Subset {name:?} is invalid: must be a valid DNS label in lower case"
+                "Subset {name:?} is invalid: must be 63 characters or fewer, begin or end with lower case alphanumeric \
+                 characters, and contain lower case alphanumeric characters or '-' in between"
             ));
         }
         if !subset.filter.is_empty() {

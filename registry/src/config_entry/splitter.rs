@@ -47,7 +47,7 @@ pub(super) fn validate(entry: &ServiceSplitter) -> Result<(), String> {
             &split.service
         };
         if !seen.insert((service, &split.service_subset)) {
-            let (service, subset) = (&split.service, &split.service_subset);
+            let subset = &split.service_subset;
             let (namespace, partition) = (&split.namespace, &split.partition);
             return Err(format!(
                 "split destination occurs more than once: service={service:?}, subset={subset:?}, namespace={namespace:?}, partition={partition:?}"

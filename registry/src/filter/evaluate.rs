@@ -1,30 +1,63 @@
-//! Evaluation, with the odd rules for missing keys: they are unequal, empty, and match every expression.
+//! Evaluation, with the odd rules for missing map keys: they are unequal, empty, and match every expression. A struct
+//! member that JSON leaves out is there, with its type's zero value.
 
+use outrigger_consul::shape::Shape;
 use serde_json::Value;
 
 use super::{Expression, Operator};
 
-pub(super) fn holds(expression: &Expression, value: &Value) -> bool {
+pub(super) fn holds(expression: &Expression, value: &Value, shape: Shape) -> bool {
     match expression {
-        Expression::Or(a, b) => holds(a, value) || holds(b, value),
-        Expression::And(a, b) => holds(a, value) && holds(b, value),
-        Expression::Not(inner) => !holds(inner, value),
-        Expression::Match(selector, operator, wanted) => select(value, selector, operator, wanted),
+        Expression::Or(a, b) => holds(a, value, shape) || holds(b, value, shape),
+        Expression::And(a, b) => holds(a, value, shape) && holds(b, value, shape),
+        Expression::Not(inner) => !holds(inner, value, shape),
+        Expression::Match(selector, operator, wanted) => {
+            select(value, shape, selector, operator, wanted)
+        }
     }
 }
 
 /// Walks a selector; a list on the way means any of its items.
-fn select(value: &Value, path: &[String], operator: &Operator, wanted: &str) -> bool {
-    match (value, path.split_first()) {
-        (Value::Array(items), Some(_)) => items
-            .iter()
-            .any(|item| select(item, path, operator, wanted)),
-        (Value::Object(members), Some((name, rest))) => match members.get(name) {
-            Some(member) => select(member, rest, operator, wanted),
+fn select(value: &Value, shape: Shape, path: &[String], operator: &Operator, wanted: &str) -> bool {
+    let Some((name, rest)) = path.split_first() else {
+        return match (value, shape) {
+            (Value::Null, _) => compare(&zero(shape), operator, wanted),
+            (found, _) => compare(found, operator, wanted),
+        };
+    };
+    match shape {
+        Shape::List(item) => match value {
+            Value::Array(items) => items
+                .iter()
+                .any(|value| select(value, item(), path, operator, wanted)),
+            _ => false,
+        },
+        Shape::Struct(fields) => {
+            let field = fields().into_iter().find(|field| field.name == name);
+            let Some(field) = field else {
+                return missing(operator);
+            };
+            let member = value.get(name).unwrap_or(&Value::Null);
+            select(member, (field.shape)(), rest, operator, wanted)
+        }
+        Shape::Map(item) => match value.get(name) {
+            Some(member) => select(member, item(), rest, operator, wanted),
             None => missing(operator),
         },
-        (_, Some(_)) => missing(operator),
-        (found, None) => compare(found, operator, wanted),
+        _ => match value.get(name) {
+            Some(member) => select(member, Shape::Any, rest, operator, wanted),
+            None => missing(operator),
+        },
+    }
+}
+
+/// What Go holds where nothing was set.
+fn zero(shape: Shape) -> Value {
+    match shape {
+        Shape::Bool => Value::Bool(false),
+        Shape::Integer | Shape::Float | Shape::Duration => Value::from(0),
+        Shape::Text => Value::String(String::new()),
+        Shape::List(_) | Shape::Map(_) | Shape::Struct(_) | Shape::Any => Value::Null,
     }
 }
 

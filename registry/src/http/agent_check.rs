@@ -11,7 +11,8 @@ use super::call::Call;
 use super::health::{filter, keeps};
 use super::{Shared, reply};
 use crate::error::Refusal;
-use crate::state::{Key, check};
+use crate::state::{Key, State, check};
+use crate::token::Access;
 
 pub(super) async fn list(
     Shares(shared): Shares<Arc<Shared>>,
@@ -31,24 +32,29 @@ pub(super) async fn register(
     call: Call,
 ) -> Result<Response, Refusal> {
     let definition = call.decode::<CheckDefinition>()?;
-    may_write(&shared, &call, &definition.service_id)?;
     let (node, limits) = (shared.node().to_owned(), shared.config.limits.clone());
+    let access = call.access.clone();
     shared
         .store
-        .write(move |state| check::register(state, &node, definition, &limits))
+        .write(move |state| {
+            may_write(state, &node, &access, &definition.service_id)?;
+            if let Some(taken) = state.check(&node, check::id_of(&definition)) {
+                may_write(state, &node, &access, &taken.health.service_id)?;
+            }
+            check::register(state, &node, definition, &limits)
+        })
         .await?;
     Ok(reply::empty())
 }
 
 /// A check of a service needs the service's rights, one of the node needs management.
-fn may_write(shared: &Shared, call: &Call, service_id: &str) -> Result<(), Refusal> {
+fn may_write(state: &State, node: &str, access: &Access, service_id: &str) -> Result<(), Refusal> {
     if service_id.is_empty() {
-        return call.access.manage();
+        return access.manage();
     }
-    let state = shared.store.state();
-    match state.instance(shared.node(), service_id) {
-        Some(instance) => call.access.write_service(&instance.service.service),
-        None => call.access.manage().or(Err(Refusal::not_found(format!(
+    match state.instance(node, service_id) {
+        Some(instance) => access.write_service(&instance.service.service),
+        None => access.manage().or(Err(Refusal::not_found(format!(
             "ServiceID {service_id:?} does not exist"
         )))),
     }
@@ -60,7 +66,12 @@ fn owned(shared: &Shared, call: &Call, id: &str) -> Result<Key, Refusal> {
     let check = state
         .check(shared.node(), id)
         .ok_or_else(|| check::unknown(id))?;
-    may_write(shared, call, &check.health.service_id)?;
+    may_write(
+        &state,
+        shared.node(),
+        &call.access,
+        &check.health.service_id,
+    )?;
     Ok(check.key())
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use axum::extract::{Path, State as Shares};
 use axum::response::{IntoResponse as _, Response};
+use http::header::CONTENT_TYPE;
 use http::{HeaderValue, StatusCode};
 use outrigger_consul::check::{HealthCheck, Status};
 use outrigger_consul::service::{Service, ServiceRegistration};
@@ -17,6 +18,7 @@ use super::{Shared, agent, blocking, reply};
 use crate::config_entry::merge;
 use crate::error::Refusal;
 use crate::state::{Instance, State, check, service};
+use crate::token::Access;
 use crate::watch::Topic;
 
 pub(super) async fn register(
@@ -24,34 +26,35 @@ pub(super) async fn register(
     call: Call,
 ) -> Result<Response, Refusal> {
     let registration = call.decode::<ServiceRegistration>()?;
-    for name in service::claims(&registration) {
-        call.access.write_service(&name)?;
-    }
-    let id = if registration.id.is_empty() {
-        registration.name.clone()
-    } else {
-        registration.id.clone()
-    };
-    own_id(&shared, &call, &id)?;
     let replace = call
         .query
         .value("replace-existing-checks")
         .is_some_and(|value| value.is_empty() || value == "true");
     let (node, limits) = (shared.node().to_owned(), shared.config.limits.clone());
+    let access = call.access.clone();
     shared
         .store
-        .write(move |state| service::register(state, &node, &registration, replace, &limits))
+        .write(move |state| {
+            // Within the write: between a look and a write somebody else could take the id.
+            for name in service::claims(state, &node, &registration) {
+                access.write_service(&name)?;
+            }
+            service::register(state, &node, &registration, replace, &limits)
+        })
         .await?;
     Ok(reply::empty())
 }
 
-/// An id that belongs to another service's instance may not be taken over or removed.
-fn own_id(shared: &Shared, call: &Call, id: &str) -> Result<(), Refusal> {
-    let state = shared.store.state();
-    match state.instance(shared.node(), id) {
-        Some(instance) => call.access.write_service(&instance.service.service),
+/// An instance may be touched by who may act for its service. One that is not there is the write's business.
+fn owned(state: &State, node: &str, access: &Access, id: &str) -> Result<(), Refusal> {
+    match state.instance(node, id) {
+        Some(instance) => access.write_service(&instance.service.service),
         None => Ok(()),
     }
+}
+
+pub(super) async fn unnamed() -> Refusal {
+    Refusal::bad("Missing service ID")
 }
 
 pub(super) async fn deregister(
@@ -59,11 +62,13 @@ pub(super) async fn deregister(
     Path(id): Path<String>,
     call: Call,
 ) -> Result<Response, Refusal> {
-    own_id(&shared, &call, &id)?;
-    let node = shared.node().to_owned();
+    let (node, access) = (shared.node().to_owned(), call.access.clone());
     shared
         .store
-        .write(move |state| service::deregister(state, &node, &id))
+        .write(move |state| {
+            owned(state, &node, &access, &id)?;
+            service::deregister(state, &node, &id)
+        })
         .await?;
     Ok(reply::empty())
 }
@@ -74,12 +79,14 @@ pub(super) async fn maintenance(
     call: Call,
 ) -> Result<Response, Refusal> {
     let enable = agent::enable(&call)?;
-    own_id(&shared, &call, &id)?;
     let reason = call.query.value("reason").unwrap_or_default().to_owned();
-    let node = shared.node().to_owned();
+    let (node, access) = (shared.node().to_owned(), call.access.clone());
     shared
         .store
-        .write(move |state| check::maintenance(state, &node, Some(&id), enable, &reason))
+        .write(move |state| {
+            owned(state, &node, &access, &id)?;
+            check::maintenance(state, &node, Some(&id), enable, &reason)
+        })
         .await?;
     Ok(reply::empty())
 }
@@ -203,14 +210,40 @@ pub(super) async fn health_by_id(
 ) -> Result<Response, Refusal> {
     let state = shared.store.state();
     let Some(instance) = state.instance(shared.node(), &id) else {
-        return Err(Refusal::not_found(format!("ServiceId {id} not found")));
+        let reason = format!("ServiceId {id} not found");
+        let body = json!({"AggregatedStatus": "critical", "Service": null, "Checks": null});
+        return verdict(&call, StatusCode::NOT_FOUND, &reason, &reason, &body);
     };
-    let (checks, status) = checks_and_status(&shared, &state, instance);
-    if as_text(&call) {
-        return Ok((code(status), status.as_str()).into_response());
+    let (body, status) = health_of(&shared, &state, instance);
+    verdict(&call, code(status), status.as_str(), status.as_str(), &body)
+}
+
+fn health_of(shared: &Shared, state: &State, instance: &Instance) -> (serde_json::Value, Status) {
+    let (checks, status) = checks_and_status(shared, state, instance);
+    let mut service = instance.service.clone();
+    service.datacenter.clone_from(&shared.config.datacenter);
+    let body = json!({"AggregatedStatus": status, "Service": service, "Checks": checks});
+    (body, status)
+}
+
+/// The status is the health. Who asks for text gets a word.
+fn verdict(
+    call: &Call,
+    code: StatusCode,
+    reason: &str,
+    text: &str,
+    body: &impl serde::Serialize,
+) -> Result<Response, Refusal> {
+    let mut response = if as_text(call) {
+        let plain = [(CONTENT_TYPE, HeaderValue::from_static("text/plain"))];
+        (code, plain, text.to_owned()).into_response()
+    } else {
+        reply::json_with(code, call, body)?
+    };
+    if let Ok(reason) = HeaderValue::from_str(reason) {
+        response.headers_mut().insert("x-consul-reason", reason);
     }
-    let body = json!({"AggregatedStatus": status, "Checks": checks, "Service": instance.service});
-    reply::json_with(code(status), &call, &body)
+    Ok(response)
 }
 
 pub(super) async fn health_by_name(
@@ -222,20 +255,11 @@ pub(super) async fn health_by_name(
     let here = state
         .named(&name)
         .filter(|instance| instance.node == shared.node());
-    let mut worst = None;
-    let mut bodies = Vec::new();
-    for instance in here {
-        let (checks, status) = checks_and_status(&shared, &state, instance);
-        worst = worst.max(Some(status));
-        bodies.push(
-            json!({"AggregatedStatus": status, "Checks": checks, "Service": instance.service}),
-        );
-    }
-    let Some(worst) = worst else {
-        return Err(Refusal::not_found(format!("ServiceName {name} Not Found")));
+    let found = here.map(|instance| health_of(&shared, &state, instance));
+    let (bodies, statuses): (Vec<_>, Vec<_>) = found.unzip();
+    let Some(worst) = statuses.into_iter().max() else {
+        let reason = format!("ServiceName {name} Not Found");
+        return verdict(&call, StatusCode::NOT_FOUND, &reason, &reason, &bodies);
     };
-    if as_text(&call) {
-        return Ok((code(worst), worst.as_str()).into_response());
-    }
-    reply::json_with(code(worst), &call, &bodies)
+    verdict(&call, code(worst), worst.as_str(), worst.as_str(), &bodies)
 }

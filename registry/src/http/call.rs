@@ -10,13 +10,21 @@ use http::{Method, StatusCode};
 use http_body_util::{BodyExt as _, Limited};
 use outrigger_consul::duration;
 use outrigger_consul::shape::Shaped;
-use percent_encoding::percent_decode_str;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use serde::de::DeserializeOwned;
 
 use super::Shared;
 use crate::config_entry::decode;
 use crate::error::Refusal;
 use crate::token::Access;
+
+/// What a query escapes; a space becomes a plus afterwards.
+const QUERY: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'_')
+    .remove(b'.')
+    .remove(b'~')
+    .remove(b' ');
 
 /// The address a connection came from; put on every request by the accept loop.
 #[derive(Debug, Clone, Copy)]
@@ -58,14 +66,31 @@ impl Query {
             .map(|(_, value)| value.as_str())
     }
 
+    /// Sorted and encoded again: how Consul quotes a query.
+    pub(super) fn encoded(&self) -> String {
+        let mut pairs = self.0.iter().collect::<Vec<_>>();
+        pairs.sort_by_key(|(name, _)| name);
+        let escape = |text: &str| {
+            utf8_percent_encode(text, QUERY)
+                .to_string()
+                .replace(' ', "+")
+        };
+        let pairs = pairs
+            .into_iter()
+            .map(|(name, value)| format!("{}={}", escape(name), escape(value)));
+        pairs.collect::<Vec<_>>().join("&")
+    }
+
     /// A number that must be one.
     pub(super) fn number(&self, name: &str) -> Result<Option<u64>, Refusal> {
         let Some(text) = self.value(name).filter(|text| !text.is_empty()) else {
             return Ok(None);
         };
-        text.parse()
-            .map(Some)
-            .map_err(|_| Refusal::bad(format!("Invalid value for ?{name}: {text:?}")))
+        text.parse().map(Some).map_err(|_| {
+            Refusal::server(format!(
+                "strconv.ParseUint: parsing {text:?}: invalid syntax"
+            ))
+        })
     }
 }
 
@@ -147,9 +172,20 @@ impl Call {
     /// The body of an agent endpoint; unknown fields are refused.
     pub(super) fn decode<T: Shaped + DeserializeOwned>(&self) -> Result<T, Refusal> {
         let failed = |message: String| Refusal::bad(format!("Request decode failed: {message}"));
-        let value =
-            serde_json::from_slice(&self.body).map_err(|error| failed(error.to_string()))?;
-        decode::exact(&value).map_err(failed)
+        decode::exact(&self.json().map_err(failed)?).map_err(failed)
+    }
+
+    /// The body as JSON. A body that ends early is told in Go's words, which clients match.
+    pub(super) fn json(&self) -> Result<serde_json::Value, String> {
+        serde_json::from_slice(&self.body).map_err(|error| {
+            if self.body.iter().all(u8::is_ascii_whitespace) {
+                "EOF".to_owned()
+            } else if error.is_eof() {
+                "unexpected EOF".to_owned()
+            } else {
+                error.to_string()
+            }
+        })
     }
 
     pub(super) fn read_options(&self) -> Result<ReadOptions, Refusal> {

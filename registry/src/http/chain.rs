@@ -10,6 +10,7 @@ use super::blocking::Found;
 use super::call::Call;
 use super::{Shared, blocking, reply};
 use crate::chain::Request;
+use crate::config_entry::decode;
 use crate::error::Refusal;
 use crate::state::config_entry;
 use crate::watch::Topic;
@@ -31,11 +32,9 @@ pub(super) async fn read_with_overrides(
     name: Path<String>,
     call: Call,
 ) -> Result<Response, Refusal> {
-    let overrides = if call.body.is_empty() {
-        ChainOverrides::default()
-    } else {
-        call.decode::<ChainOverrides>()?
-    };
+    let failed = |message: String| Refusal::bad(format!("Request decoding failed: {message}"));
+    let overrides =
+        decode::lenient::<ChainOverrides>(&call.json().map_err(failed)?).map_err(failed)?;
     if !["", "none", "local", "remote"].contains(&overrides.override_mesh_gateway.mode.as_str()) {
         return Err(Refusal::bad("Invalid OverrideMeshGateway.Mode parameter"));
     }

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use axum::extract::{Path, State as Shares};
 use axum::response::Response;
 use outrigger_consul::config::{ConfigEntry, Kind, ServiceDefaults};
-use serde_json::Value;
 
 use super::blocking::Found;
 use super::call::Call;
@@ -26,8 +25,7 @@ pub(super) async fn put(
 ) -> Result<Response, Refusal> {
     call.access.manage()?;
     let failed = |message: String| Refusal::bad(format!("Request decoding failed: {message}"));
-    let body =
-        serde_json::from_slice::<Value>(&call.body).map_err(|error| failed(error.to_string()))?;
+    let body = call.json().map_err(failed)?;
     let entry = decode::config_entry(&body).map_err(failed)?;
     if let ConfigEntry::ServiceIntentions(entry) = &entry {
         let legacy = entry.sources.iter().position(|source| {
@@ -104,7 +102,8 @@ pub(super) async fn delete(
     call: Call,
 ) -> Result<Response, Refusal> {
     call.access.manage()?;
-    let kind = kind(&kind_text)?;
+    let kind = Kind::parse(&kind_text)
+        .ok_or_else(|| Refusal::bad(format!("invalid config entry kind: {kind_text}")))?;
     let cas = call.query.number("cas")?;
     let committed = shared
         .store

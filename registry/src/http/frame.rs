@@ -23,6 +23,10 @@ pub(super) async fn frame(
         Err(refusal) => refusal.into_response(),
         Ok(access) => {
             request.extensions_mut().insert(access);
+            if method == Method::HEAD {
+                // No endpoint serves it; axum would answer it wherever there is a GET.
+                *request.method_mut() = Method::TRACE;
+            }
             next.run(request).await
         }
     };

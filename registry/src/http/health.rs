@@ -10,6 +10,7 @@ use outrigger_consul::health::ServiceEntry;
 
 use super::call::Call;
 use super::{Shared, blocking, reply};
+use crate::config_entry::merge;
 use crate::error::Refusal;
 use crate::filter::Filter;
 use crate::http::blocking::Found;
@@ -73,7 +74,9 @@ async fn entries(
         Vec::new()
     };
     let node_meta = node_meta(call);
+    let central = call.query.has("merge-central-config");
     blocking::answer(shared, call, |state| {
+        let mut topics = topics.clone();
         let instances = state.instances.values().filter(|instance| wanted(instance));
         let instances = instances.collect::<Vec<_>>();
         let index = state.index_of_names(
@@ -83,9 +86,15 @@ async fn entries(
         );
         let mut found = Vec::new();
         for instance in instances {
-            let Some(entry) = entry_of(state, instance) else {
+            let Some(mut entry) = entry_of(state, instance) else {
                 continue;
             };
+            if central {
+                let (merged, consulted) = merge::service(&state.config, &entry.service);
+                entry.service = merged;
+                let consulted = consulted.into_iter();
+                topics.extend(consulted.map(|(kind, name)| Topic::Config(kind, name)));
+            }
             let tagged = tags.iter().all(|tag| entry.service.tags.contains(tag));
             let placed = node_meta
                 .iter()
@@ -100,7 +109,11 @@ async fn entries(
             }
         }
         let body = encode_list(shared, call, &found)?;
-        Ok(Found::json(index, topics.clone(), body))
+        if central {
+            let index = index.max(state.tables.config);
+            return Ok(Found::json(index, topics, body).suppressing());
+        }
+        Ok(Found::json(index, topics, body))
     })
     .await
 }
@@ -209,16 +222,14 @@ pub(super) async fn state(
     Path(status): Path<String>,
     call: Call,
 ) -> Result<Response, Refusal> {
+    let any = status == "any";
     let wanted = Status::parse(&status);
-    if wanted.is_none() && status != "any" {
-        return Err(Refusal::bad(format!("Invalid state: {status:?}")));
-    }
     list(
         &shared,
         &call,
         vec![Topic::Checks],
         |state| state.index,
-        |check| wanted.is_none_or(|wanted| check.status == wanted),
+        |check| any || wanted == Some(check.status),
     )
     .await
 }

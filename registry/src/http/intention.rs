@@ -67,10 +67,13 @@ pub(super) async fn matching(
         }
     };
     required(&call, "name")?;
-    let asked = call
-        .query
-        .values("name")
-        .map(|text| Ok((text.to_owned(), name(text, "Source")?)));
+    let asked = call.query.values("name").map(|text| {
+        let parsed = name(text, "Source").map_err(|refusal| match text.matches('/').count() {
+            0..3 => refusal,
+            _ => Refusal::server(format!("name {text:?} is invalid: {}", refusal.message)),
+        });
+        Ok((text.to_owned(), parsed?))
+    });
     let asked = asked.collect::<Result<Vec<_>, Refusal>>()?;
     blocking::answer(&shared, &call, |state| {
         let by_name = asked.iter().map(|(text, name)| {
@@ -141,7 +144,9 @@ pub(super) async fn put_exact(
             .map(|entry| entry.meta.clone())
             .unwrap_or_default();
         if !body.meta.is_empty() && body.meta != own {
-            return Err(Refusal::server("Meta must not be specified"));
+            return Err(Refusal::server(
+                "Meta must not be specified, or should be unchanged during an update.",
+            ));
         }
         let source = SourceIntention {
             name: source,

@@ -159,9 +159,10 @@ pub(super) async fn put(
         .into_iter()
         .filter(|name| call.query.has(name));
     if exclusive.count() > 1 {
-        return Err(Refusal::bad(
-            "Conflicting flags: use one of cas, acquire and release\n",
-        ));
+        return Err(Refusal::bad(format!(
+            "Conflicting flags: {}\n",
+            call.query.encoded()
+        )));
     }
     if call.query.has("acquire") || call.query.has("release") {
         return Err(Refusal::not_found(
@@ -186,9 +187,10 @@ pub(super) async fn delete(
     let recurse = call.query.has("recurse");
     let cas = call.query.number("cas")?;
     if recurse && cas.is_some() {
-        return Err(Refusal::bad(
-            "Conflicting flags: use one of recurse and cas\n",
-        ));
+        return Err(Refusal::bad(format!(
+            "Conflicting flags: {}\n",
+            call.query.encoded()
+        )));
     }
     if key.is_empty() && !recurse {
         return Err(Refusal::bad("Missing key name"));

@@ -177,6 +177,13 @@ pub(crate) fn upsert(state: &State, mut check: Check) -> Option<Change> {
     Some(Change::PutCheck(Box::new(check)))
 }
 
+/// The id a check that is registered by itself gets.
+pub(crate) fn id_of(definition: &CheckDefinition) -> &str {
+    let given = [&definition.check_id, &definition.id];
+    let given = given.into_iter().find(|id| !id.is_empty());
+    given.unwrap_or(&definition.name)
+}
+
 /// Registers a check by itself, on the node or on a service of it.
 pub(crate) fn register(
     state: &State,
@@ -192,14 +199,7 @@ pub(crate) fn register(
     }
     validate(&definition, limits)
         .map_err(|message| Refusal::bad(format!("Invalid check: {message}")))?;
-    if definition.check_id.is_empty() {
-        let named = if definition.id.is_empty() {
-            &definition.name
-        } else {
-            &definition.id
-        };
-        definition.check_id = named.clone();
-    }
+    definition.check_id = id_of(&definition).to_owned();
     let service_id = definition.service_id.clone();
     let instance = match service_id.as_str() {
         "" => None,

@@ -18,17 +18,45 @@ use crate::store::Decided;
 /// The ports nested sidecars get, lowest free first.
 const SIDECAR_PORTS: std::ops::RangeInclusive<u16> = 21000..=21255;
 
-/// The service names a registration claims: its own, and its destination's for a sidecar. A token must cover all.
-pub(crate) fn claims(registration: &ServiceRegistration) -> Vec<String> {
-    let destination = registration
-        .proxy
-        .as_ref()
-        .map(|proxy| proxy.destination_service_name.clone());
-    let destination =
-        destination.filter(|name| registration.kind == CONNECT_PROXY && !name.is_empty());
-    std::iter::once(registration.name.clone())
-        .chain(destination)
-        .collect()
+/// The service names a registration touches: its own, its destination's for a sidecar, its nested sidecar's, and
+/// those whose instances or checks it would take over. The empty name stands for the node. A token must cover all.
+pub(crate) fn claims(
+    state: &State,
+    node: &str,
+    registration: &ServiceRegistration,
+) -> BTreeSet<String> {
+    let mut names = BTreeSet::from([registration.name.clone()]);
+    if registration.kind == CONNECT_PROXY {
+        let proxy = registration.proxy.as_ref();
+        names.extend(
+            proxy
+                .map(|proxy| proxy.destination_service_name.clone())
+                .filter(|name| !name.is_empty()),
+        );
+    }
+    let service = service_of(registration);
+    let nested_id = format!("{}-sidecar-proxy", service.id);
+    let mut checks = definitions(registration, &service);
+    let connect = registration.connect.as_ref();
+    let nested = connect.and_then(|connect| connect.sidecar_service.as_deref());
+    if let Some(nested) = nested {
+        if !nested.name.is_empty() {
+            names.insert(nested.name.clone());
+        }
+        let own = service_of(&ServiceRegistration {
+            id: nested_id.clone(),
+            ..nested.clone()
+        });
+        checks.extend(definitions(nested, &own));
+    }
+    let ids = std::iter::once(&service.id).chain(nested.map(|_| &nested_id));
+    let taken = ids.filter_map(|id| state.instance(node, id));
+    names.extend(taken.map(|instance| instance.service.service.clone()));
+    let taken = checks
+        .iter()
+        .filter_map(|definition| state.check(node, &definition.check_id));
+    names.extend(taken.map(|check| check.health.service_name.clone()));
+    names
 }
 
 /// Registers or updates an instance on a node.
@@ -134,9 +162,10 @@ fn fill_tagged(tagged: &mut BTreeMap<String, ServiceAddress>, address: &str, por
 
 /// `Check` and `Checks` with their ids and names filled in.
 fn definitions(registration: &ServiceRegistration, service: &Service) -> Vec<CheckDefinition> {
-    let all = registration
-        .check
-        .iter()
+    // Clients that have no check to register send an empty one.
+    let single = registration.check.iter();
+    let all = single
+        .filter(|definition| **definition != CheckDefinition::default())
         .chain(&registration.checks)
         .cloned()
         .collect::<Vec<_>>();
@@ -214,9 +243,6 @@ fn sidecar(
     changes: &mut Vec<Change>,
 ) -> Result<(), Refusal> {
     let mut registration = nested.clone();
-    if !registration.id.is_empty() {
-        return Err(Refusal::bad("Invalid SidecarService: ID must not be set"));
-    }
     registration.id = format!("{}-sidecar-proxy", parent.id);
     if registration.name.is_empty() {
         registration.name = format!("{}-sidecar-proxy", parent.service);
@@ -250,8 +276,12 @@ fn sidecar(
     if registration.check.is_none() && registration.checks.is_empty() {
         registration.checks = default_checks(&registration, &parent.id);
     }
-    validate::registration(&registration, limits)
-        .map_err(|refusal| Refusal::bad(format!("Invalid SidecarService: {}", refusal.message)))?;
+    validate::registration(&registration, limits).map_err(|refusal| {
+        match refusal.message.strip_prefix("Invalid check: ") {
+            Some(message) => Refusal::bad(format!("Invalid check in sidecar_service: {message}")),
+            None => Refusal::bad(format!("Invalid SidecarService: {}", refusal.message)),
+        }
+    })?;
     let service = service_of(&registration);
     let definitions = definitions(&registration, &service);
     put(

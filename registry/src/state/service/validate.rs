@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use outrigger_consul::proxy::ProxyConfig;
+use outrigger_consul::check::CheckDefinition;
+use outrigger_consul::proxy::{ProxyConfig, Upstream};
 use outrigger_consul::service::{CONNECT_PROXY, ServiceRegistration};
 
 use crate::error::Refusal;
@@ -38,7 +39,7 @@ pub(super) fn registration(
         }
         if weights.passing > 65535 || weights.warning > 65535 {
             return Err(Refusal::bad(
-                "Invalid Weights: must be less than or equal to 65535",
+                "Invalid Weights: DNS Weight must be between 0 and 65535",
             ));
         }
     }
@@ -52,7 +53,8 @@ pub(super) fn registration(
             "Validation failed: at most {most} tags of {bytes} bytes each"
         )));
     }
-    for definition in registration.check.iter().chain(&registration.checks) {
+    let checks = registration.check.iter().chain(&registration.checks);
+    for definition in checks.filter(|definition| **definition != CheckDefinition::default()) {
         if check::initial_status(definition).is_none() {
             return Err(Refusal::bad(
                 "Status for checks must 'passing', 'warning', 'critical'",
@@ -61,7 +63,17 @@ pub(super) fn registration(
         check::validate(definition, limits)
             .map_err(|message| Refusal::bad(format!("Invalid check: {message}")))?;
     }
-    kind(registration).map_err(|message| Refusal::bad(format!("Validation failed: {message}")))
+    let errors = kind(registration);
+    if errors.is_empty() {
+        return Ok(());
+    }
+    let noun = if errors.len() == 1 { "error" } else { "errors" };
+    let lines = errors.iter().map(|error| format!("\t* {error}"));
+    Err(Refusal::bad(format!(
+        "Validation failed: {} {noun} occurred:\n{}\n\n",
+        errors.len(),
+        lines.collect::<Vec<_>>().join("\n")
+    )))
 }
 
 fn meta(registration: &ServiceRegistration, limits: &Limits) -> Result<(), String> {
@@ -102,80 +114,120 @@ fn meta(registration: &ServiceRegistration, limits: &Limits) -> Result<(), Strin
     Ok(())
 }
 
-fn kind(registration: &ServiceRegistration) -> Result<(), String> {
+/// Everything wrong with what the kind asks for, in Consul's words and order.
+fn kind(registration: &ServiceRegistration) -> Vec<String> {
+    let mut errors = Vec::new();
+    let connect = registration.connect.as_ref();
+    let native = connect.is_some_and(|connect| connect.native);
+    let unreachable = registration.port == 0 && registration.socket_path.is_empty();
     match registration.kind.as_str() {
         "" if registration.proxy.is_some() => {
-            Err("Proxy can only be set for kind connect-proxy".to_owned())
+            errors.push("Proxy can only be set for kind connect-proxy".to_owned());
         }
-        "" => Ok(()),
+        "" => {
+            if native && unreachable {
+                errors.push(
+                    "Port or SocketPath must be set for a Connect native service.".to_owned(),
+                );
+            }
+        }
         CONNECT_PROXY => {
-            let native = registration
-                .connect
-                .as_ref()
-                .is_some_and(|connect| connect.native);
             if native {
-                return Err(
+                errors.push(
                     "A Proxy cannot also be Connect Native, only typical services".to_owned(),
                 );
             }
+            if unreachable {
+                errors.push("Port or SocketPath must be set for a connect-proxy".to_owned());
+            }
             let absent = ProxyConfig::default();
-            proxy(registration.proxy.as_ref().unwrap_or(&absent))
+            proxy(registration.proxy.as_ref().unwrap_or(&absent), &mut errors);
         }
-        other => Err(format!("Kind {other:?} is not served by this registry")),
+        other => errors.push(format!("Kind {other:?} is not served by this registry")),
     }
+    if let Some(nested) = connect.and_then(|connect| connect.sidecar_service.as_deref()) {
+        if !nested.id.is_empty() {
+            errors.push(
+                "A SidecarService cannot specify an ID as this is managed by the agent".to_owned(),
+            );
+        }
+        if nested
+            .connect
+            .as_ref()
+            .is_some_and(|connect| connect.sidecar_service.is_some())
+        {
+            errors.push("A SidecarService cannot have a nested SidecarService".to_owned());
+        }
+    }
+    errors
 }
 
-fn proxy(proxy: &ProxyConfig) -> Result<(), String> {
+fn proxy(proxy: &ProxyConfig, errors: &mut Vec<String>) {
     if proxy.destination_service_name.trim().is_empty() {
-        return Err(
+        errors.push(
             "Proxy.DestinationServiceName must be non-empty for Connect proxy services".to_owned(),
         );
     }
     if proxy.destination_service_name == "*" {
-        return Err(
+        errors.push(
             "Proxy.DestinationServiceName must not be a wildcard for Connect proxy services"
                 .to_owned(),
         );
     }
     let (mut names, mut binds) = (BTreeSet::new(), BTreeSet::new());
     for upstream in &proxy.upstreams {
-        let name = &upstream.destination_name;
-        if !["", "service"].contains(&upstream.destination_type.as_str()) {
-            return Err(format!(
-                "upstreams of type {:?} are not served by this registry",
-                upstream.destination_type
-            ));
+        if let Err(message) = self::upstream(upstream) {
+            errors.push(message);
+            continue;
         }
-        if name.is_empty() {
-            return Err("upstream destination name cannot be empty".to_owned());
-        }
-        if name == "*" {
-            return Err("upstream destination name cannot be a wildcard".to_owned());
-        }
-        let namespaced = (
-            &upstream.destination_namespace,
+        let key = (
+            &upstream.destination_name,
             &upstream.destination_partition,
+            &upstream.destination_namespace,
             &upstream.destination_peer,
+            &upstream.datacenter,
         );
-        if !names.insert((name, namespaced, &upstream.datacenter)) {
-            return Err(format!(
-                "upstreams cannot contain duplicates of service {name:?}"
+        if !names.insert(key) {
+            let (name, partition, namespace, peer, datacenter) = key;
+            errors.push(format!(
+                "upstreams cannot contain duplicates of [type=\"service\", name={name:?}, partition={partition:?}, \
+                 namespace={namespace:?}, peer={peer:?}, datacenter={datacenter:?}]"
             ));
         }
-        let bind = match (
-            upstream.local_bind_port,
-            upstream.local_bind_socket_path.as_str(),
-        ) {
-            (0, "") => continue,
-            (0, path) => path.to_owned(),
-            (port, _) if upstream.local_bind_address.is_empty() => format!("127.0.0.1:{port}"),
-            (port, _) => format!("{}:{port}", upstream.local_bind_address),
-        };
+        let bind = bind(upstream);
         if !binds.insert(bind.clone()) {
-            return Err(format!(
+            errors.push(format!(
                 "upstreams cannot contain duplicates by local bind address and port or unix path; {bind:?} is specified twice"
             ));
         }
     }
+}
+
+fn upstream(upstream: &Upstream) -> Result<(), String> {
+    let name = upstream.destination_name.as_str();
+    if !["", "service"].contains(&upstream.destination_type.as_str()) {
+        return Err(format!(
+            "upstreams of type {:?} are not served by this registry",
+            upstream.destination_type
+        ));
+    }
+    match name {
+        "" => return Err("upstream destination name cannot be empty".to_owned()),
+        "*" => return Err("upstream destination name cannot be a wildcard".to_owned()),
+        _ => {}
+    }
+    if upstream.local_bind_port == 0 && upstream.local_bind_socket_path.is_empty() {
+        return Err(
+            "upstream local bind port or local socket path must be defined and nonzero".to_owned(),
+        );
+    }
     Ok(())
+}
+
+fn bind(upstream: &Upstream) -> String {
+    match (upstream.local_bind_port, &upstream.local_bind_address) {
+        (0, _) => upstream.local_bind_socket_path.clone(),
+        (port, address) if address.is_empty() => format!("127.0.0.1:{port}"),
+        (port, address) => format!("{address}:{port}"),
+    }
 }
