@@ -126,10 +126,16 @@ async fn no_token_password_or_key_is_in_a_log_a_span_or_a_metric() {
     for path in files(&shop.data.join("logs")) {
         places.push((path.display().to_string(), std::fs::read(&path).unwrap()));
     }
-    places.push((
-        "the run's own output".to_owned(),
-        shop.output().into_bytes(),
-    ));
+    // What `up` itself prints to the person who started it holds the demo's passwords and the registry's token on purpose;
+    // what the processes say through it may not.
+    let said: Vec<_> = shop
+        .output()
+        .lines()
+        .filter(|line| line.contains(" | "))
+        .map(str::to_owned)
+        .collect();
+    assert!(said.len() > 10, "the processes said {} lines", said.len());
+    places.push(("the run's output".to_owned(), said.join("\n").into_bytes()));
     for body in receiver.bodies() {
         places.push(("a span".to_owned(), body.to_vec()));
     }
