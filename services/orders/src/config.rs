@@ -17,7 +17,7 @@ pub struct Config {
     pub page_token_key_file: PathBuf,
     /// `OUTRIGGER_OUTBOUND_ADDR`: the sidecar's outbound side, where the peers are reached.
     pub outbound: Address,
-    /// `SHOP_ORDERS_STEP_TIMEOUT`: how long a step may go without a definite answer (10s).
+    /// `SHOP_ORDERS_STEP_TIMEOUT`: how long a step may go without a definite answer (6s).
     pub step_timeout: Duration,
     /// `SHOP_ORDERS_RECOVERY_INTERVAL`: how often orders that nobody drives are looked for (1s).
     pub recovery_interval: Duration,
@@ -32,7 +32,7 @@ impl shop_chassis::Config for Config {
             database_url: env.database_url(Self::SERVICE)?,
             page_token_key_file: env.path("SHOP_PAGE_TOKEN_KEY_FILE")?,
             outbound: env.outbound()?,
-            step_timeout: env.duration("SHOP_ORDERS_STEP_TIMEOUT", Duration::from_secs(10))?,
+            step_timeout: env.duration("SHOP_ORDERS_STEP_TIMEOUT", Duration::from_secs(6))?,
             recovery_interval: env
                 .duration("SHOP_ORDERS_RECOVERY_INTERVAL", Duration::from_secs(1))?,
         })
