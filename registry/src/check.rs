@@ -188,11 +188,12 @@ async fn one(shared: &Shared, check: &Check, reports: watch::Receiver<Instant>) 
 /// run together.
 async fn probe(shared: &Shared, check: &Check) {
     let definition = &check.definition;
-    let interval = definition
-        .interval
-        .as_duration()
-        .unwrap_or(TIMEOUT)
-        .max(shared.config.limits.check_interval_min);
+    let asked = definition.interval.as_duration().unwrap_or(TIMEOUT);
+    let least = shared.config.limits.check_interval_min;
+    if asked < least {
+        shared.hits.count("check_interval_min");
+    }
+    let interval = asked.max(least);
     let timeout = definition
         .timeout
         .as_duration()

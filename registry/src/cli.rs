@@ -55,7 +55,7 @@ pub struct Args {
     /// How long a leaf certificate lives; renewed at half of it.
     #[arg(long, default_value = "24h", value_parser = humantime::parse_duration, env = "OUTRIGGER_REGISTRY_LEAF_TTL")]
     pub leaf_ttl: Duration,
-    /// TOML file of limits that differ from their defaults.
+    /// TOML file whose `[limits.registry]` names the limits that differ from their defaults.
     #[arg(long, env = "OUTRIGGER_REGISTRY_LIMITS")]
     pub limits: Option<PathBuf>,
     /// Write the bound address here, atomically, once requests are served.
@@ -78,8 +78,7 @@ impl Args {
             Some(path) => {
                 let text = std::fs::read_to_string(path)
                     .with_context(|| format!("cannot read {}", path.display()))?;
-                toml::from_str(&text)
-                    .with_context(|| format!("{} is not a limits file", path.display()))?
+                Limits::parse(&text).with_context(|| format!("cannot use {}", path.display()))?
             }
         };
         let defaults = Config::default();

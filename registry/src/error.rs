@@ -8,6 +8,8 @@ use http::StatusCode;
 pub struct Refusal {
     pub status: StatusCode,
     pub message: String,
+    /// The bound that was passed, to be counted.
+    pub limit: Option<&'static str>,
 }
 
 impl Refusal {
@@ -15,7 +17,15 @@ impl Refusal {
         Self {
             status,
             message: message.into(),
+            limit: None,
         }
+    }
+
+    /// Refused because of a bound.
+    #[must_use]
+    pub fn past(mut self, limit: &'static str) -> Self {
+        self.limit = Some(limit);
+        self
     }
 
     pub fn bad(message: impl Into<String>) -> Self {

@@ -90,6 +90,8 @@ pub enum Error {
     TooDeep(usize),
     #[error("{0:?} is not a regular expression this registry takes")]
     Regex(String),
+    #[error("a regular expression in the filter is longer than {0} bytes")]
+    RegexTooLong(usize),
     #[error("Failed to coerce value {value:?} for selector {selector:?}: {reason}")]
     Value {
         selector: String,
@@ -101,6 +103,22 @@ pub enum Error {
         selector: String,
         operator: &'static str,
     },
+}
+
+impl Error {
+    /// The bound that was passed, if it was one.
+    pub(crate) fn limit(&self) -> Option<&'static str> {
+        match self {
+            Self::TooLong(_) => Some("filter_bytes"),
+            Self::TooDeep(_) => Some("filter_depth"),
+            Self::RegexTooLong(_) => Some("regex_bytes"),
+            Self::Syntax(..)
+            | Self::Selector(_)
+            | Self::Regex(_)
+            | Self::Value { .. }
+            | Self::Operator { .. } => None,
+        }
+    }
 }
 
 /// A parsed expression.

@@ -27,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 use crate::ca::Authority;
 use crate::check::Runners;
 use crate::config::Config;
+use crate::limit::Hits;
 use crate::store::Store;
 
 pub(crate) use client_count::ClientCount;
@@ -40,6 +41,8 @@ pub(crate) struct Shared {
     pub(crate) runners: Runners,
     pub(crate) node_id: String,
     pub(crate) watches: ClientCount,
+    pub(crate) connections: ClientCount,
+    pub(crate) hits: Hits,
     /// Parked reads answer at once when this is cancelled.
     pub(crate) stopping: CancellationToken,
 }
@@ -62,6 +65,7 @@ fn routes(shared: Arc<Shared>) -> Router {
         .route("/v1/agent/self", get(agent::own))
         .route("/v1/agent/version", get(agent::version))
         .route("/v1/agent/members", get(agent::members))
+        .route("/v1/agent/metrics", get(agent::metrics))
         .route("/v1/agent/maintenance", put(agent::maintenance))
         .route("/v1/agent/services", get(agent_service::list))
         .route("/v1/agent/service/register", put(agent_service::register))

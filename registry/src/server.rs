@@ -25,6 +25,7 @@ use crate::error::Error;
 use crate::http::call_peer;
 use crate::http::{ClientCount, Shared, router};
 use crate::journal::Journal;
+use crate::limit::Hits;
 use crate::state::check::{SERF, fresh};
 use crate::state::{Change, Instance, State};
 use crate::store::{Decided, Store};
@@ -68,9 +69,20 @@ impl Server {
         )?;
         let (store, writer) = Store::start(journal, state)?;
         let node_id = establish(&store, &config, roots).await?;
+        let limits = &config.limits;
         let watches = ClientCount::new(
-            config.limits.watches_per_client,
-            config.limits.watches_loopback,
+            ("watches_per_client", limits.watches_per_client),
+            ("watches_loopback", limits.watches_loopback),
+        );
+        let connections = ClientCount::new(
+            (
+                "http_connections_per_client",
+                limits.http_connections_per_client,
+            ),
+            (
+                "http_connections_loopback",
+                limits.http_connections_loopback,
+            ),
         );
         let shared = Shared {
             config,
@@ -79,6 +91,8 @@ impl Server {
             runners: check::Runners::default(),
             node_id,
             watches,
+            connections,
+            hits: Hits::default(),
             stopping: CancellationToken::new(),
         };
         Ok(Self {
@@ -99,8 +113,6 @@ impl Server {
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), Error> {
         let tasks = TaskTracker::new();
         tasks.spawn(check::run(Arc::clone(&self.shared)));
-        let limits = &self.shared.config.limits;
-        let clients = ClientCount::new(limits.connections_per_client, limits.connections_loopback);
         let app = router(Arc::clone(&self.shared));
         loop {
             let accepted = tokio::select! {
@@ -116,9 +128,13 @@ impl Server {
                     continue;
                 }
             };
-            let Some(held) = clients.take(peer.ip()) else {
-                tracing::debug!(%peer, "closed a connection over its client's bound");
-                continue;
+            let held = match self.shared.connections.take(peer.ip()) {
+                Ok(held) => held,
+                Err(limit) => {
+                    self.shared.hits.count(limit);
+                    tracing::debug!(%peer, limit, "closed a connection over its client's bound");
+                    continue;
+                }
             };
             let (app, shared) = (app.clone(), Arc::clone(&self.shared));
             tasks.spawn(async move {

@@ -31,6 +31,9 @@ impl Reaper {
             let since = *self.critical_since.get(key).unwrap_or(&now);
             still.insert(key.clone(), since);
             if now.duration_since(since) >= after {
+                if after == shared.config.limits.deregister_min {
+                    shared.hits.count("deregister_min");
+                }
                 due.push(Key::new(&key.node, &check.health.service_id));
             }
         }

@@ -158,7 +158,7 @@ impl<'a> Parser<'a> {
     fn regex(&self, value: &str) -> Result<regex::Regex, Error> {
         let refused = || Error::Regex(value.to_owned());
         if value.len() > self.limits.regex_bytes {
-            return Err(refused());
+            return Err(Error::RegexTooLong(self.limits.regex_bytes));
         }
         regex::RegexBuilder::new(value)
             .size_limit(1 << 20)

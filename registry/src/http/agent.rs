@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::extract::State as Shares;
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
+use http::header::CONTENT_TYPE;
 use outrigger_consul::agent::{AgentConfig, AgentSelf};
 use serde_json::json;
 
@@ -75,6 +76,22 @@ pub(super) async fn members(
         "ProtocolMin": 1, "ProtocolMax": 5, "ProtocolCur": 2, "DelegateMin": 2, "DelegateMax": 5, "DelegateCur": 4,
     });
     reply::json(&call, &[member])
+}
+
+/// The bounds with their levels and hits. Consul's own JSON form is not served.
+pub(super) async fn metrics(
+    Shares(shared): Shares<Arc<Shared>>,
+    call: Call,
+) -> Result<Response, Refusal> {
+    if call.query.value("format") != Some("prometheus") {
+        return Err(Refusal::not_found(
+            "Outrigger's registry serves /v1/agent/metrics with ?format=prometheus only",
+        ));
+    }
+    let usage = [shared.connections.usage(), shared.watches.usage()].concat();
+    let text = shared.hits.prometheus(&shared.config.limits, &usage);
+    let kind = [(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
+    Ok((kind, text).into_response())
 }
 
 /// `?enable=`, which must be there.

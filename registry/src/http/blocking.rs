@@ -63,12 +63,17 @@ impl Found {
 /// How long a read waits: the default, bounded, plus up to a sixteenth so that a fleet does not return at once.
 fn wait(limits: &Limits, asked: Option<Duration>) -> Duration {
     let wait = asked.map_or(limits.wait_default, |wait| wait.min(limits.wait_max));
-    wait + wait.mul_f64(rand::rng().random::<f64>() / 16.0)
+    wait + (wait / u32::try_from(limits.wait_jitter).unwrap_or(u32::MAX))
+        .mul_f64(rand::rng().random())
 }
 
 /// The deadline of a read that starts now.
 pub(super) fn deadline(shared: &Shared, options: &ReadOptions) -> Instant {
-    Instant::now() + wait(&shared.config.limits, options.wait)
+    let limits = &shared.config.limits;
+    if options.wait.is_some_and(|wait| wait > limits.wait_max) {
+        shared.hits.count("wait_max");
+    }
+    Instant::now() + wait(limits, options.wait)
 }
 
 pub(super) async fn answer(
@@ -128,13 +133,10 @@ async fn until_newer(
 
 /// Counts a parked read against its client's bound.
 pub(super) fn park(shared: &Shared, call: &Call) -> Result<super::client_count::Held, Refusal> {
-    let full = || {
-        Refusal::new(
-            StatusCode::TOO_MANY_REQUESTS,
-            "too many blocking queries from this address",
-        )
-    };
-    shared.watches.take(call.client).ok_or_else(full)
+    shared.watches.take(call.client).map_err(|limit| {
+        let text = "too many blocking queries from this address";
+        Refusal::new(StatusCode::TOO_MANY_REQUESTS, text).past(limit)
+    })
 }
 
 pub(super) fn index_headers(headers: &mut HeaderMap, index: u64, options: &ReadOptions) {

@@ -119,14 +119,14 @@ impl FromRequest<Arc<Shared>> for Call {
         let (parts, body) = request.into_parts();
         let limits = &shared.config.limits;
         let limit = if parts.uri.path().starts_with("/v1/kv/") {
-            limits.kv_value
+            ("kv_value", limits.kv_value)
         } else {
-            limits.body
+            ("body", limits.body)
         };
         let body = if parts.method == Method::GET || parts.method == Method::HEAD {
             Bytes::new()
         } else {
-            let collected = Limited::new(body, limit).collect().await;
+            let collected = Limited::new(body, limit.1).collect().await;
             collected
                 .map_err(|error| refused_body(&*error, &parts.headers, limit))?
                 .to_bytes()
@@ -155,15 +155,17 @@ impl FromRequest<Arc<Shared>> for Call {
 fn refused_body(
     error: &(dyn std::error::Error + 'static),
     headers: &http::HeaderMap,
-    limit: usize,
+    (name, limit): (&'static str, usize),
 ) -> Refusal {
     if error.is::<http_body_util::LengthLimitError>() {
         let sent = headers
             .get(http::header::CONTENT_LENGTH)
             .and_then(|value| value.to_str().ok());
         let sent = sent.map_or_else(|| format!("more than {limit}"), str::to_owned);
-        let text = format!("Request body({sent} bytes) too large, max size: {limit} bytes.");
-        return Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, text);
+        let text = format!(
+            "Request body({sent} bytes) too large, max size: {limit} bytes. See limits.registry.{name}."
+        );
+        return Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, text).past(name);
     }
     Refusal::bad(format!("the body could not be read: {error}"))
 }

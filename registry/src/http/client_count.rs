@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 #[derive(Debug, Clone)]
 pub(crate) struct ClientCount {
     held: Arc<Mutex<HashMap<IpAddr, usize>>>,
-    per_client: usize,
-    loopback: usize,
+    per_client: (&'static str, usize),
+    loopback: (&'static str, usize),
 }
 
 /// One of them; dropping it gives it back.
@@ -21,7 +21,8 @@ pub(crate) struct Held {
 }
 
 impl ClientCount {
-    pub(crate) fn new(per_client: usize, loopback: usize) -> Self {
+    /// Bounds by their names in the table of limits.
+    pub(crate) fn new(per_client: (&'static str, usize), loopback: (&'static str, usize)) -> Self {
         Self {
             held: Arc::default(),
             per_client,
@@ -29,9 +30,9 @@ impl ClientCount {
         }
     }
 
-    /// Takes one more, or `None` at the bound.
-    pub(crate) fn take(&self, client: IpAddr) -> Option<Held> {
-        let bound = if client.is_loopback() {
+    /// Takes one more, or tells the bound that is reached.
+    pub(crate) fn take(&self, client: IpAddr) -> Result<Held, &'static str> {
+        let (name, bound) = if client.is_loopback() {
             self.loopback
         } else {
             self.per_client
@@ -39,13 +40,28 @@ impl ClientCount {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         let count = held.entry(client).or_default();
         if *count >= bound {
-            return None;
+            return Err(name);
         }
         *count += 1;
-        Some(Held {
+        Ok(Held {
             held: Arc::clone(&self.held),
             client,
         })
+    }
+
+    /// What the client that holds most holds, for each bound.
+    pub(crate) fn usage(&self) -> [(&'static str, usize); 2] {
+        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let most = |loopback: bool| {
+            let clients = held
+                .iter()
+                .filter(|(client, _)| client.is_loopback() == loopback);
+            clients.map(|(_, count)| *count).max().unwrap_or_default()
+        };
+        [
+            (self.per_client.0, most(false)),
+            (self.loopback.0, most(true)),
+        ]
     }
 }
 
@@ -67,13 +83,14 @@ mod tests {
 
     #[test]
     fn the_bound_holds_per_client_and_is_given_back() {
-        let count = ClientCount::new(1, 2);
+        let count = ClientCount::new(("far", 1), ("near", 2));
         let (far, near) = (IpAddr::from([10, 0, 0, 1]), IpAddr::from([127, 0, 0, 1]));
         let first = count.take(far);
-        assert!(first.is_some() && count.take(far).is_none());
+        assert!(first.is_ok() && count.take(far).err() == Some("far"));
         let loopback = (count.take(near), count.take(near));
-        assert!(loopback.1.is_some() && count.take(near).is_none());
+        assert!(loopback.1.is_ok() && count.take(near).err() == Some("near"));
+        assert_eq!(count.usage(), [("far", 1), ("near", 2)]);
         drop(first);
-        assert!(count.take(far).is_some());
+        assert!(count.take(far).is_ok());
     }
 }

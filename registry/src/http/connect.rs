@@ -60,8 +60,11 @@ pub(super) async fn leaf(
     call: Call,
 ) -> Result<Response, Refusal> {
     call.access.leaf(&service)?;
-    if service.trim().is_empty() || service.len() > shared.config.limits.name {
+    if service.trim().is_empty() {
         return Err(Refusal::bad("Invalid service name"));
+    }
+    if service.len() > shared.config.limits.name {
+        return Err(Refusal::bad("Invalid service name").past("name"));
     }
     let options = call.read_options()?;
     let deadline = blocking::deadline(&shared, &options);

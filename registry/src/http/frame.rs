@@ -10,6 +10,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode};
 
 use super::Shared;
 use super::call::Query;
+use super::reply::Past;
 use crate::error::Refusal;
 use crate::token::Access;
 
@@ -32,6 +33,9 @@ pub(super) async fn frame(
     };
     if response.status() == StatusCode::METHOD_NOT_ALLOWED {
         response = wrong_method(&method, response.headers());
+    }
+    if let Some(Past(limit)) = response.extensions().get() {
+        shared.hits.count(limit);
     }
     let policy = HeaderValue::from_static(shared.config.default_policy.as_str());
     response

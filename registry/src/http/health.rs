@@ -147,9 +147,12 @@ pub(super) fn filter<T: outrigger_consul::shape::Shaped>(
         Some(text) => {
             let filter = Filter::over::<T>(text, &shared.config.limits);
             filter.map(Some).map_err(|error| {
-                Refusal::server(format!(
-                    "Failed to create boolean expression evaluator: {error}"
-                ))
+                let text = format!("Failed to create boolean expression evaluator: {error}");
+                let refusal = Refusal::server(text);
+                match error.limit() {
+                    Some(limit) => refusal.past(limit),
+                    None => refusal,
+                }
             })
         }
     }
@@ -168,7 +171,8 @@ pub(super) fn encode_list<T: serde::Serialize>(
     if list.len() > most {
         return Err(Refusal::server(format!(
             "the answer has more than {most} items; narrow it with a filter"
-        )));
+        ))
+        .past("list_items"));
     }
     reply::encode(call, &list)
 }

@@ -153,7 +153,8 @@ pub(super) async fn put(
         return Err(Refusal::bad(format!(
             "the key is longer than {} bytes",
             4 * shared.config.limits.name
-        )));
+        ))
+        .past("name"));
     }
     let exclusive = ["cas", "acquire", "release"]
         .into_iter()

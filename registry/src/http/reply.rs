@@ -10,14 +10,18 @@ use serde_json::ser::PrettyFormatter;
 use super::call::Call;
 use crate::error::Refusal;
 
+/// The bound an answer is about, for the frame to count.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Past(pub(super) &'static str);
+
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
-        (
-            self.status,
-            [(CONTENT_TYPE, "text/plain; charset=utf-8")],
-            self.message,
-        )
-            .into_response()
+        let plain = [(CONTENT_TYPE, "text/plain; charset=utf-8")];
+        let mut response = (self.status, plain, self.message).into_response();
+        if let Some(limit) = self.limit {
+            response.extensions_mut().insert(Past(limit));
+        }
+        response
     }
 }
 

@@ -21,7 +21,8 @@ pub(super) fn registration(
         return Err(Refusal::bad(format!(
             "Validation failed: a name is longer than {} bytes",
             limits.name
-        )));
+        ))
+        .past("name"));
     }
     if ["0.0.0.0", "::", "[::]"].contains(&registration.address.as_str()) {
         return Err(Refusal::bad("Invalid service address"));
@@ -43,16 +44,8 @@ pub(super) fn registration(
             ));
         }
     }
-    meta(registration, limits)
-        .map_err(|message| Refusal::bad(format!("Invalid Service Meta: {message}")))?;
-    if registration.tags.len() > limits.tags
-        || registration.tags.iter().any(|tag| tag.len() > limits.tag)
-    {
-        let (most, bytes) = (limits.tags, limits.tag);
-        return Err(Refusal::bad(format!(
-            "Validation failed: at most {most} tags of {bytes} bytes each"
-        )));
-    }
+    meta(registration, limits)?;
+    tags(registration, limits)?;
     let checks = registration.check.iter().chain(&registration.checks);
     for definition in checks.filter(|definition| **definition != CheckDefinition::default()) {
         if check::initial_status(definition).is_none() {
@@ -76,39 +69,50 @@ pub(super) fn registration(
     )))
 }
 
-fn meta(registration: &ServiceRegistration, limits: &Limits) -> Result<(), String> {
+fn tags(registration: &ServiceRegistration, limits: &Limits) -> Result<(), Refusal> {
+    let (most, bytes) = (limits.tags, limits.tag);
+    let text = format!("Validation failed: at most {most} tags of {bytes} bytes each");
+    if registration.tags.len() > most {
+        return Err(Refusal::bad(text).past("tags"));
+    }
+    if registration.tags.iter().any(|tag| tag.len() > bytes) {
+        return Err(Refusal::bad(text).past("tag"));
+    }
+    Ok(())
+}
+
+fn meta(registration: &ServiceRegistration, limits: &Limits) -> Result<(), Refusal> {
+    let bad = |message: String| Refusal::bad(format!("Invalid Service Meta: {message}"));
     if registration.meta.len() > limits.meta_pairs {
-        return Err(format!(
-            "Node metadata cannot contain more than {} key/value pairs",
-            limits.meta_pairs
-        ));
+        let most = limits.meta_pairs;
+        let text = format!("Node metadata cannot contain more than {most} key/value pairs");
+        return Err(bad(text).past("meta_pairs"));
     }
     for (key, value) in &registration.meta {
-        let named =
-            |what: &str| format!("Couldn't load metadata pair ('{key}', '{value}'): {what}");
+        let named = |what: &str| {
+            bad(format!(
+                "Couldn't load metadata pair ('{key}', '{value}'): {what}"
+            ))
+        };
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
         if key.is_empty() {
             return Err(named("Key cannot be blank"));
         }
-        if !key
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
-        {
+        if !key.bytes().all(plain) {
             return Err(named("Key contains invalid characters"));
         }
         if key.len() > limits.meta_key {
-            return Err(named(&format!(
-                "Key is too long (limit: {} characters)",
-                limits.meta_key
-            )));
+            let most = limits.meta_key;
+            let text = format!("Key is too long (limit: {most} characters)");
+            return Err(named(&text).past("meta_key"));
         }
         if key.starts_with("consul-") {
             return Err(named("Key prefix 'consul-' is reserved for internal use"));
         }
         if value.len() > limits.meta_value {
-            return Err(named(&format!(
-                "Value is too long (limit: {} characters)",
-                limits.meta_value
-            )));
+            let most = limits.meta_value;
+            let text = format!("Value is too long (limit: {most} characters)");
+            return Err(named(&text).past("meta_value"));
         }
     }
     Ok(())
