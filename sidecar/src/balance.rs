@@ -46,6 +46,9 @@ pub trait Reach: 'static {
     /// Starts connecting where nothing is open.
     fn warm(&self, endpoint: &Arc<Endpoint>);
 
+    /// Why the last connection to it was not made; `None` if it was, or nobody tried.
+    fn failure(&self, endpoint: &Arc<Endpoint>) -> Option<Kind>;
+
     /// Ready when some endpoint's state has changed since this future was made.
     fn changed(&self) -> impl Future<Output = ()> + 'static;
 
@@ -150,7 +153,7 @@ impl<R: Reach> Balance<R> {
             }
             let until = self.unready_since(now) + FAIL_FAST;
             if until <= now {
-                return Err(self.no_endpoint("has no reachable instance; check that its sidecars are up and that identities match"));
+                return Err(self.unreachable());
             }
             if waiting.is_none() {
                 waiting = Some(Waiting::start(&self.upstream).inspect_err(|_| {
@@ -192,6 +195,32 @@ impl<R: Reach> Balance<R> {
         since
     }
 
+    /// Nobody could be reached in time. If all of them failed the handshake, that is the reason; anything else may pass.
+    fn unreachable(&self) -> Error {
+        let endpoints = self
+            .leaf
+            .targets
+            .iter()
+            .filter_map(|target| target.endpoints.load_full());
+        let failures: Vec<_> = endpoints
+            .flat_map(|endpoints| endpoints.iter().cloned().collect::<Vec<_>>())
+            .filter(|endpoint| endpoint.healthy)
+            .map(|endpoint| self.reach.failure(&endpoint))
+            .collect();
+        let name = &self.upstream.name;
+        if !failures.is_empty() && failures.iter().all(|kind| *kind == Some(Kind::Handshake)) {
+            return Error::unprocessed(
+                Kind::Handshake,
+                format!(
+                    "no instance of {name} proved to be {name}; check that both sides use one registry"
+                ),
+            );
+        }
+        self.no_endpoint(
+            "has no reachable instance; check that its sidecars are up and that identities match",
+        )
+    }
+
     fn no_endpoint(&self, why: &str) -> Error {
         Error::unprocessed(Kind::NoEndpoint, format!("{} {why}", self.upstream.name))
     }
@@ -216,6 +245,10 @@ impl Reach for Rc<Pool> {
 
     fn warm(&self, endpoint: &Arc<Endpoint>) {
         Pool::warm(self, endpoint);
+    }
+
+    fn failure(&self, endpoint: &Arc<Endpoint>) -> Option<Kind> {
+        Pool::failure(self, endpoint)
     }
 
     fn changed(&self) -> impl Future<Output = ()> + 'static {

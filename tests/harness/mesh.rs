@@ -223,7 +223,9 @@ impl Mesh {
         .unwrap();
         config.push_str("[health]\nbind = \"127.0.0.1:0\"\n");
         config.push_str("[intentions]\ndefault = \"deny\"\n");
-        config.push_str("[drain]\npropagation = \"0s\"\ngrace = \"3s\"\n");
+        if !self.settings.contains("[drain]") {
+            config.push_str("[drain]\npropagation = \"0s\"\ngrace = \"3s\"\n");
+        }
         config.push_str(&self.settings);
         config
     }

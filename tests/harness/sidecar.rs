@@ -101,9 +101,14 @@ impl Sidecar {
         self.process.terminate();
     }
 
-    /// Drains, if it does not yet, and insists on a clean end.
-    pub async fn stop(mut self) {
+    /// Drains and insists on a clean end.
+    pub async fn stop(self) {
         self.begin_drain();
+        self.end().await;
+    }
+
+    /// Insists on a clean end of a drain that has begun.
+    pub async fn end(mut self) {
         let status = self.process.wait(LEAVING).await;
         let output = self.process.output();
         assert!(

@@ -41,7 +41,7 @@ async fn a_call_in_progress_is_finished() {
             mesh.upstream("orders").resume();
             let answer = calls.join_next().await.unwrap().unwrap();
             assert_eq!(answer.expect_ok().text(), "last");
-            sidecar.stop().await;
+            sidecar.end().await;
         })
         .await;
 }

@@ -84,7 +84,7 @@ async fn a_server_with_another_services_leaf_gets_no_call() {
                 let answer = mesh.client("web").unary("orders", ECHO, "a").await;
                 assert_eq!(answer.code(), Code::Unavailable, "{}", answer.summary());
                 mesh.client_sidecar("web")
-                    .metric("outrigger_handshake_failures_total", &["orders"])
+                    .metric("outrigger_handshake_failures_total", &["side=\"outbound\"", "cause=\"identity\""])
                     .await
                     .filter(|failures| *failures > 0.0)
                     .ok_or_else(|| answer.summary())

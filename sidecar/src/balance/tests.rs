@@ -55,6 +55,10 @@ impl Reach for Fake {
             .unwrap_or(State::Idle)
     }
 
+    fn failure(&self, _: &Arc<Endpoint>) -> Option<Kind> {
+        None
+    }
+
     fn warm(&self, _: &Arc<Endpoint>) {
         self.warmed.set(self.warmed.get() + 1);
     }

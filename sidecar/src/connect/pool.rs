@@ -119,6 +119,13 @@ impl Pool {
         entry.state()
     }
 
+    /// Why the last connection to it was not made.
+    pub fn failure(&self, endpoint: &Arc<Endpoint>) -> Option<Kind> {
+        let entry = self.known(endpoint)?;
+        let failure = entry.failure.borrow();
+        failure.as_ref().map(dial::Error::kind)
+    }
+
     /// Starts connecting if nothing is open; returns at once.
     pub fn warm(self: &Rc<Self>, endpoint: &Arc<Endpoint>) {
         let entry = self.entry(endpoint);

@@ -315,7 +315,9 @@ fn reason(headers: &HeaderMap) -> Option<Kind> {
 fn proves(reason: Kind, ending: Ending) -> Processed {
     let refusal = matches!(
         reason,
-        Kind::RateLimited
+        // `refused`: the application refused the stream, and its sidecar says so in our place.
+        Kind::Refused
+            | Kind::RateLimited
             | Kind::Overloaded
             | Kind::NotReady
             | Kind::Draining

@@ -1,13 +1,15 @@
 //! Handshakes that failed, by cause: `outrigger_handshake_failures_total`.
 
-use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
+use std::fmt::Write as _;
+
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
 use rustls::{AlertDescription, CertificateError, Error};
 
 /// A closed list, so that a peer cannot make series.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Cause {
     Timeout,
     NoCertificate,
@@ -22,7 +24,7 @@ pub(crate) enum Cause {
     Other,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Side {
     Inbound,
     Outbound,
@@ -69,7 +71,35 @@ impl Metrics {
     }
 }
 
+// === impl Side ===
+
+impl EncodeLabelValue for Side {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), std::fmt::Error> {
+        encoder.write_str(match self {
+            Self::Inbound => "inbound",
+            Self::Outbound => "outbound",
+        })
+    }
+}
+
 // === impl Cause ===
+
+impl EncodeLabelValue for Cause {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), std::fmt::Error> {
+        encoder.write_str(match self {
+            Self::Timeout => "timeout",
+            Self::NoCertificate => "no_certificate",
+            Self::Expired => "expired",
+            Self::Chain => "chain",
+            Self::Identity => "identity",
+            Self::Alpn => "alpn",
+            Self::Alert => "alert",
+            Self::NotTls => "not_tls",
+            Self::Closed => "closed",
+            Self::Other => "other",
+        })
+    }
+}
 
 impl Cause {
     /// What a failed handshake or a connection that broke right after it was about.

@@ -36,7 +36,8 @@ pub(super) async fn answer(
     shared.handled.fetch_add(1, Ordering::SeqCst);
     if Shared::take(&shared.die) {
         dead.cancel();
-        return;
+        // Held until the connection's end: dropped, the stream would be reset first, which a dead program does not do.
+        std::future::pending::<()>().await;
     }
     // An error means that the caller went away; what it had wanted no longer matters.
     let _ = execute(&shared, &head, body, respond).await;

@@ -374,6 +374,7 @@ async fn e17_e18_a_peers_refusal_counts_only_in_trailers_only() {
         "draining",
         "no_endpoint",
         "denied",
+        "refused",
         "unauthenticated",
         "malformed",
         "no_such_method",
