@@ -46,9 +46,9 @@ pub(super) fn validate(entry: &ServiceSplitter) -> Result<(), String> {
         } else {
             &split.service
         };
-        if !seen.insert((service, &split.service_subset)) {
-            let subset = &split.service_subset;
-            let (namespace, partition) = (&split.namespace, &split.partition);
+        let subset = &split.service_subset;
+        let (namespace, partition) = (&split.namespace, &split.partition);
+        if !seen.insert((service, subset, namespace, partition)) {
             return Err(format!(
                 "split destination occurs more than once: service={service:?}, subset={subset:?}, namespace={namespace:?}, partition={partition:?}"
             ));

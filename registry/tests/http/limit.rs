@@ -52,7 +52,7 @@ async fn registration(
 async fn every_bound_has_a_key_and_a_metric() {
     let server = Embedded::start().await;
     let figures = Limits::default().figures();
-    assert_eq!(figures.len(), 25);
+    assert_eq!(figures.len(), 24);
     for (name, value) in figures {
         assert!(
             (metric(&server.api, "outrigger_limit", name).await - value).abs() < 1e-6,

@@ -185,7 +185,7 @@ async fn a_service_token_acts_for_its_service_only() {
     // Nothing of it happened.
     boss.get("/v1/health/service/pay").await.holds(json!([{
         "Service": {"ID": "pay-1", "Service": "pay"},
-        "Checks": [{"CheckID": "pay-1-check", "Status": "critical", "ServiceName": "pay"}, {"CheckID": "serfHealth", "Status": "passing"}],
+        "Checks": [{"CheckID": "serfHealth", "Status": "passing"}, {"CheckID": "pay-1-check", "Status": "critical", "ServiceName": "pay"}],
     }]));
     boss.get("/v1/agent/services")
         .await

@@ -3,7 +3,10 @@
 
 use std::io::Write as _;
 use std::path::PathBuf;
+use std::sync::Arc;
 
+use outrigger_registry::chain::{Entries, Request, compile};
+use outrigger_registry::config_entry;
 use serde_json::{Map, Value, json};
 
 use crate::api::Api;
@@ -103,6 +106,72 @@ async fn write_all(api: &Api, entries: &[Value]) -> Vec<String> {
     }
 }
 
+/// Entries the tables put straight into the compiler; a write of them is refused, by Consul too.
+const UNWRITABLE: [&str; 2] = ["route bypasses splitter", "extensions"];
+
+/// Entries straight into the compiler.
+fn compiled(case: &Value) -> Result<Value, String> {
+    let mut entries = Entries::new();
+    for body in case["entries"].as_array().into_iter().flatten() {
+        let mut entry = config_entry::decode::config_entry(body)?;
+        config_entry::normalize(&mut entry)?;
+        entries.insert((entry.kind(), entry.name().to_owned()), Arc::new(entry));
+    }
+    let overrides = case.get("overrides").cloned().unwrap_or_else(|| json!({}));
+    let overrides = config_entry::decode::lenient(&overrides)?;
+    let request = Request {
+        service: "main",
+        datacenter: "dc1",
+        trust_domain: "trustdomain.consul",
+        overrides: &overrides,
+    };
+    let compiled = compile(&entries, request).map_err(|failed| failed.error.to_string())?;
+    Ok(serde_json::to_value(compiled.chain).unwrap())
+}
+
+/// What is wrong with a chain, if anything.
+fn differs(case: &Value, mut chain: Value) -> Option<String> {
+    let hash = chain.as_object_mut().unwrap().remove("CustomizationHash");
+    let customized = hash.is_some_and(|hash| hash != "");
+    let same = sparse(&chain) == sparse(&case["expect"])
+        && customized == case["expect_customized"].as_bool().unwrap_or(false);
+    (!same).then(|| format!("{}: {chain:#}\nnot {:#}", case["name"], case["expect"]))
+}
+
+#[test]
+fn the_compiler_does_as_consuls_tests_say() {
+    let Some(file) = vectors(
+        "the_compiler_does_as_consuls_tests_say",
+        "discovery_chain.json",
+    ) else {
+        return;
+    };
+    let (mut done, mut wrong) = (0, Vec::new());
+    for case in file["cases"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|case| !tagged(case, "peer"))
+    {
+        match (compiled(case), case["expect_error_contains"].as_str()) {
+            (Err(message), Some(text)) if message.contains(text) => {}
+            (Ok(chain), None) => wrong.extend(differs(case, chain)),
+            (result, expected) => wrong.push(format!(
+                "{}: {result:?}, expected {expected:?}",
+                case["name"]
+            )),
+        }
+        done += 1;
+    }
+    assert!(
+        wrong.is_empty(),
+        "{} of {done} wrong:\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
+    assert_eq!(done, 53);
+}
+
 #[tokio::test]
 async fn chains_compile_as_consuls_tests_say() {
     let Some(file) = vectors(
@@ -113,12 +182,10 @@ async fn chains_compile_as_consuls_tests_say() {
     };
     let mut done = 0;
     let mut wrong = Vec::new();
-    for case in file["cases"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .filter(|case| !tagged(case, "peer"))
-    {
+    for case in file["cases"].as_array().unwrap() {
+        if tagged(case, "peer") || UNWRITABLE.iter().any(|name| case["name"] == *name) {
+            continue;
+        }
         let server = server().await;
         let name = case["name"].as_str().unwrap();
         let refused = write_all(
@@ -143,14 +210,7 @@ async fn chains_compile_as_consuls_tests_say() {
         } else if !refused.is_empty() {
             wrong.push(format!("{name}: refused {refused:?}"));
         } else {
-            let mut chain = answer.json()["Chain"].clone();
-            let hash = chain.as_object_mut().unwrap().remove("CustomizationHash");
-            let customized = hash.is_some_and(|hash| hash != "");
-            if sparse(&chain) != sparse(&case["expect"])
-                || customized != case["expect_customized"].as_bool().unwrap_or(false)
-            {
-                wrong.push(format!("{name}: {chain:#}\nnot {:#}", case["expect"]));
-            }
+            wrong.extend(differs(case, answer.json()["Chain"].clone()));
         }
         server.stop().await;
         done += 1;
@@ -161,7 +221,7 @@ async fn chains_compile_as_consuls_tests_say() {
         wrong.len(),
         wrong.join("\n")
     );
-    assert_eq!(done, 53);
+    assert_eq!(done, 51);
 }
 
 #[tokio::test]
@@ -232,6 +292,16 @@ const ENTRIES: [&str; 8] = [
     "TestJWTProviderConfigEntry_ValidateAndNormalize",
 ];
 
+/// Rows whose point is a member that is there but empty, which the tables leave out. The first two are in
+/// `config_entry` with that member.
+const POINTLESS: [&str; 5] = [
+    "empty redirect",
+    "permission should not be empty (1)",
+    "permission should not be empty (2)",
+    "invalid jwt-provider - both jwks local and remote set",
+    "invalid jwt-provider - Remote JWKS cluster with both trustedCa and provider instance",
+];
+
 #[tokio::test]
 async fn entries_are_validated_as_consuls_tests_say() {
     let Some(file) = vectors(
@@ -253,6 +323,9 @@ async fn entries_are_validated_as_consuls_tests_say() {
                 continue;
             };
             let name = case["name"].as_str().unwrap();
+            if POINTLESS.contains(&name) {
+                continue;
+            }
             let text = if name.starts_with("permission header has too many parts") {
                 text.replace("Suffix, or Regex", "Suffix, Contains, or Regex")
             } else {
