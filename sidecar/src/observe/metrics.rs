@@ -187,6 +187,16 @@ impl Default for Metrics {
 
 impl Metrics {
     pub fn register(&self, registry: &mut Registry) {
+        self.register_histograms(registry);
+        self.register_counters(registry);
+        registry.register(
+            "outrigger_streams_open",
+            "Calls open now",
+            self.streams.clone(),
+        );
+    }
+
+    fn register_histograms(&self, registry: &mut Registry) {
         let mut histogram = |name: &str, help: &str, family: &Histograms| {
             registry.register(name, help, family.clone());
         };
@@ -240,6 +250,9 @@ impl Metrics {
             "Bytes the application received",
             &self.server_received,
         );
+    }
+
+    fn register_counters(&self, registry: &mut Registry) {
         let mut counter = |name: &str, help: &str, family: &Family<Labels, Counter>| {
             registry.register(name, help, family.clone());
         };
@@ -302,11 +315,6 @@ impl Metrics {
             "outrigger_admission_refused",
             "Calls refused because too many waited",
             &self.refused_waiting,
-        );
-        registry.register(
-            "outrigger_streams_open",
-            "Calls open now",
-            self.streams.clone(),
         );
     }
 
