@@ -143,6 +143,10 @@ impl Answer {
 
     /// 200 and JSON that holds at least this: members may be more, lists are as long as here.
     #[track_caller]
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "its callers write the document where they call"
+    )]
     pub(crate) fn holds(&self, part: Value) -> &Self {
         assert_eq!(self.status, 200, "{}: {}", self.request, self.body);
         let found = self.json();

@@ -23,11 +23,11 @@ impl Consul {
                 !required,
                 "consul is required here but was not found: run `tests/tools consul`"
             );
-            writeln!(
+            // Past libtest's capture. A closed stderr is nobody's failure.
+            let _ = writeln!(
                 std::io::stderr(),
                 "SKIPPED consul_does_the_same: consul not found (tests/tools consul installs it)"
-            )
-            .unwrap();
+            );
             return None;
         };
         let folder = tempfile::tempdir().unwrap();

@@ -41,8 +41,14 @@ impl Process {
         }
     }
 
-    /// SIGKILL: nothing gets a chance to be written.
-    fn kill(mut self) {
+    fn kill(self) {
+        drop(self);
+    }
+}
+
+/// SIGKILL: nothing gets a chance to be written.
+impl Drop for Process {
+    fn drop(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }

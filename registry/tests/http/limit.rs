@@ -192,7 +192,7 @@ async fn tags_and_their_size() {
 #[tokio::test]
 async fn filter_depth_bytes_and_regular_expressions() {
     let server = limited(|limits| {
-        (limits.filter_depth, limits.filter_bytes, limits.regex_bytes) = (3, 60, 4)
+        (limits.filter_depth, limits.filter_bytes, limits.regex_bytes) = (3, 60, 4);
     })
     .await;
     let api = &server.api;
@@ -399,7 +399,7 @@ async fn check_interval_min() {
 async fn check_reap_and_deregister_min() {
     let server = limited(|limits| {
         (limits.check_reap, limits.deregister_min) =
-            (Duration::from_millis(50), Duration::from_millis(300))
+            (Duration::from_millis(50), Duration::from_millis(300));
     })
     .await;
     let api = &server.api;

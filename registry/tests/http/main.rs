@@ -5,6 +5,11 @@
     clippy::unwrap_used,
     reason = "a test fails by panicking, also in its helpers"
 )]
+#![expect(clippy::too_many_lines, reason = "a table is as long as it has rows")]
+#![expect(
+    clippy::print_stderr,
+    reason = "a failed run tells where it was, and how fast"
+)]
 
 mod api;
 mod blocking;
