@@ -11,13 +11,13 @@ use crate::embedded::Embedded;
 
 const WATCHES: usize = 100;
 
-#[tokio::test]
-async fn a_hundred_parked_reads_wake_within_fifty_milliseconds() {
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hundred_parked_reads_wake_soon_after_a_write() {
     let server = Embedded::start().await;
     let api = server.api.clone();
     api.register(json!({"ID": "busy-1", "Name": "busy", "Port": 1, "Check": {"CheckID": "busy", "TTL": "300s"}})).await;
     let path = "/v1/health/service/busy";
-    let mut medians = Vec::new();
+    let (mut medians, mut lasts) = (Vec::new(), Vec::new());
     for round in 0..5 {
         let index = api.get(path).await.index();
         let mut reads = JoinSet::new();
@@ -38,15 +38,16 @@ async fn a_hundred_parked_reads_wake_within_fifty_milliseconds() {
         })
         .await;
         let report = if round % 2 == 0 { "pass" } else { "fail" };
+        // From before the write is sent: its way here and its fsync count too, so no delay can be told too short.
+        let sent = Instant::now();
         api.put_text(&format!("/v1/agent/check/{report}/busy"), "")
             .await
             .is(200, "");
-        let acknowledged = Instant::now();
         let mut delays = Vec::new();
         while let Some(woken) = reads.join_next().await {
             let (at, found) = woken.unwrap();
             assert!(found > index);
-            delays.push(at.saturating_duration_since(acknowledged));
+            delays.push(at.duration_since(sent));
         }
         delays.sort_unstable();
         eprintln!(
@@ -54,10 +55,14 @@ async fn a_hundred_parked_reads_wake_within_fifty_milliseconds() {
             delays[WATCHES / 2],
             delays[WATCHES - 1]
         );
+        assert!(delays[0] > Duration::ZERO, "a read woke before the write");
         medians.push(delays[WATCHES / 2]);
+        lasts.push(delays[WATCHES - 1]);
     }
     medians.sort_unstable();
-    // Debug build, beside other tests: the middle round is judged with slack, the figure itself is printed.
+    lasts.sort_unstable();
+    // Debug build, beside other tests: the middle round is judged with slack, the figures themselves are printed.
     assert!(medians[2] < Duration::from_millis(250), "{medians:?}");
+    assert!(lasts[2] < Duration::from_secs(1), "{lasts:?}");
     server.stop().await;
 }
