@@ -185,6 +185,7 @@ mod tests {
         may_retry(outcome, facts, || true)
     }
 
+    #[expect(clippy::too_many_lines, reason = "one table, a row a line")]
     #[tokio::test]
     async fn the_first_line_that_matches_answers() {
         let lost = failed(Kind::ConnectionLost, Processed::Maybe, By::Peer);

@@ -227,6 +227,7 @@ mod tests {
         );
     }
 
+    #[expect(clippy::too_many_lines, reason = "one table, a row a line")]
     #[tokio::test]
     async fn an_applications_codes_move_the_consumers_as_the_table_says() {
         use Code::*;
@@ -314,6 +315,7 @@ mod tests {
         assert_eq!(pushed.repeat(), Repeat::When(Condition::Pushback));
     }
 
+    #[expect(clippy::too_many_lines, reason = "one table, a row a line")]
     #[tokio::test]
     async fn reasons_move_the_consumers_as_the_table_says() {
         let transport = Repeat::When(Condition::Transport);
