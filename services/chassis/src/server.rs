@@ -175,7 +175,11 @@ impl Server {
             }
             Routes::Http(router) => {
                 let observe = middleware::from_fn(observe::http);
-                (router.layer(observe), Router::new())
+                let mut own = RoutesBuilder::default();
+                own.add_service(health.server());
+                // What is nobody's is the given routes' to answer.
+                let own = own.routes().into_axum_router().reset_fallback();
+                (router.layer(observe).merge(own), Router::new())
             }
         };
         let health = Router::new()

@@ -1,5 +1,6 @@
 //! Errors as REST callers get them: one JSON form for everything, whoever made it.
 
+use axum::body::Body;
 use axum::response::Response;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -70,6 +71,21 @@ impl Refusal {
         self.reason
     }
 
+    /// The field that the error names.
+    #[cfg(test)]
+    pub(crate) fn field_name(&self) -> Option<&str> {
+        self.field.as_ref().map(|(field, _)| field.as_str())
+    }
+
+    /// As gRPC callers hear it.
+    pub(crate) fn failure(&self) -> Failure {
+        let mut failure = Failure::new(self.status().1, self.reason, self.message.clone());
+        if let Some((field, description)) = &self.field {
+            failure = failure.violation(field, description);
+        }
+        failure
+    }
+
     /// The HTTP status, and the nearest gRPC code.
     fn status(&self) -> (StatusCode, Code) {
         match self.reason {
@@ -77,6 +93,11 @@ impl Refusal {
             "METHOD_NOT_ALLOWED" => (StatusCode::METHOD_NOT_ALLOWED, Code::Unimplemented),
             "BODY_TOO_SLOW" => (StatusCode::REQUEST_TIMEOUT, Code::DeadlineExceeded),
             "MESSAGE_TOO_LARGE" => (StatusCode::PAYLOAD_TOO_LARGE, Code::ResourceExhausted),
+            "URI_TOO_LONG" => (StatusCode::URI_TOO_LONG, Code::InvalidArgument),
+            "HEADERS_TOO_LARGE" => (
+                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                Code::ResourceExhausted,
+            ),
             "MEDIA_TYPE" => (StatusCode::UNSUPPORTED_MEDIA_TYPE, Code::InvalidArgument),
             _ => (StatusCode::BAD_REQUEST, Code::InvalidArgument),
         }
@@ -85,29 +106,83 @@ impl Refusal {
 
 /// A request that was refused before it reached a service.
 pub(crate) fn refused(refusal: &Refusal, request_id: &str) -> Response {
-    let (http, code) = refusal.status();
-    let mut failure = Failure::new(code, refusal.reason, refusal.message.clone());
-    if let Some((field, description)) = &refusal.field {
-        failure = failure.violation(field, description);
-    }
-    let mut response = write(http, &Status::from(failure), request_id);
-    let allow: Vec<_> = refusal.allow.iter().map(Method::as_str).collect();
+    let (http, _) = refusal.status();
+    let mut response = write(http, &Status::from(refusal.failure()), request_id);
+    tell_methods(&refusal.allow, &mut response);
+    response
+}
+
+/// What a path takes, for who asks with OPTIONS.
+pub(crate) fn options(methods: &[Method]) -> Response {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    tell_methods(methods, &mut response);
+    response
+}
+
+fn tell_methods(methods: &[Method], response: &mut Response) {
+    let allow: Vec<_> = methods.iter().map(Method::as_str).collect();
     if !allow.is_empty()
         && let Ok(allow) = HeaderValue::try_from(allow.join(", "))
     {
         response.headers_mut().insert(ALLOW, allow);
     }
-    response
 }
 
 /// A service's error, or the mesh's.
 pub(crate) fn failed(status: &Status, request_id: &str) -> Response {
-    let reason = shop_chassis::status::error_info(status).map(|info| info.reason);
-    write(
-        http_status(status.code(), reason.as_deref()),
-        status,
+    let status = outside(status, request_id);
+    let reason = reason(&status);
+    write(http_status(status.code(), &reason), &status, request_id)
+}
+
+/// Why, in one word, if the status says it.
+pub(crate) fn reason(status: &Status) -> String {
+    let info = shop_chassis::status::error_info(status);
+    info.map(|info| info.reason).unwrap_or_default()
+}
+
+/// An error as strangers may hear it: what went wrong inside is for the log, and what the mesh says of itself becomes
+/// one sentence a kind.
+pub(crate) fn outside(status: &Status, request_id: &str) -> Status {
+    let code = status.code();
+    if matches!(code, Code::Internal | Code::Unknown | Code::DataLoss) {
+        tracing::error!(
+            request_id,
+            ?code,
+            message = status.message(),
+            "internal error"
+        );
+        return Status::new(code, "internal error");
+    }
+    let info = shop_chassis::status::error_info(status);
+    let Some(info) = info.filter(|info| info.domain == MESH) else {
+        return status.clone();
+    };
+    tracing::debug!(
         request_id,
-    )
+        reason = info.reason,
+        message = status.message(),
+        "refused by the mesh"
+    );
+    let mut kept: Vec<_> = details(status)
+        .into_iter()
+        .filter(|any| any.type_url.ends_with("/google.rpc.RetryInfo"))
+        .collect();
+    let info = rpc::ErrorInfo {
+        metadata: Default::default(),
+        ..info
+    };
+    let type_url = "type.googleapis.com/google.rpc.ErrorInfo".to_owned();
+    let value = info.encode_to_vec();
+    kept.insert(0, Any { type_url, value });
+    let proto = rpc::Status {
+        code: code as i32,
+        message: sentence(code).to_owned(),
+        details: kept,
+    };
+    let bytes = proto.encode_to_vec().into();
+    Status::with_details(code, proto.message, bytes)
 }
 
 fn write(http: StatusCode, status: &Status, request_id: &str) -> Response {
@@ -129,10 +204,10 @@ fn write(http: StatusCode, status: &Status, request_id: &str) -> Response {
 }
 
 /// The table of codes, and the two reasons that go by their own.
-pub(crate) fn http_status(code: Code, reason: Option<&str>) -> StatusCode {
+fn http_status(code: Code, reason: &str) -> StatusCode {
     let status = match (reason, code) {
-        (Some("IDEMPOTENCY_KEY_REUSED"), _) => 422,
-        (Some("MESSAGE_TOO_LARGE"), _) => 413,
+        ("IDEMPOTENCY_KEY_REUSED", _) => 422,
+        ("MESSAGE_TOO_LARGE", _) => 413,
         (_, Code::Ok) => 200,
         (_, Code::Cancelled) => 499,
         (_, Code::InvalidArgument | Code::FailedPrecondition | Code::OutOfRange) => 400,
@@ -156,16 +231,7 @@ fn details(status: &Status) -> Vec<Any> {
 }
 
 fn body(http: StatusCode, status: &Status, details: &[Any], request_id: &str) -> Value {
-    let hidden = matches!(
-        status.code(),
-        Code::Internal | Code::Unknown | Code::DataLoss
-    );
-    let mut printed: Vec<_> = if hidden {
-        tracing::error!(request_id, code = ?status.code(), message = status.message(), "internal error");
-        Vec::new()
-    } else {
-        details.iter().map(print).collect()
-    };
+    let mut printed: Vec<_> = details.iter().map(print).collect();
     printed.push(json!({
         "@type": "type.googleapis.com/google.rpc.RequestInfo",
         "requestId": request_id,
@@ -173,18 +239,13 @@ fn body(http: StatusCode, status: &Status, details: &[Any], request_id: &str) ->
     json!({"error": {
         "code": http.as_u16(),
         "status": word(status.code()),
-        "message": if hidden { "internal error" } else { sentence(status) },
+        "message": status.message(),
         "details": printed,
     }})
 }
 
-/// What the mesh says of itself is for operators; callers get one sentence a kind.
-fn sentence(status: &Status) -> &str {
-    let info = shop_chassis::status::error_info(status);
-    if info.is_none_or(|info| info.domain != MESH) {
-        return status.message();
-    }
-    match status.code() {
+fn sentence(code: Code) -> &'static str {
+    match code {
         Code::DeadlineExceeded => "the request was not answered in time",
         Code::PermissionDenied => "the request is not allowed",
         Code::ResourceExhausted => "too many requests at once; try again later",

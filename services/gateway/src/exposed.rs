@@ -41,6 +41,14 @@ pub(crate) struct Rpc {
     pub(crate) authority: String,
 }
 
+impl Rpc {
+    /// `/pkg.Service/Method`
+    pub(crate) fn path(&self) -> String {
+        let service = self.method.parent_service();
+        format!("/{}/{}", service.full_name(), self.method.name())
+    }
+}
+
 /// One path to a method.
 #[derive(Debug, Clone)]
 pub(crate) struct Binding {
@@ -105,6 +113,11 @@ impl Exposed {
         Ok(exposed)
     }
 
+    /// Every method.
+    pub(crate) fn rpcs(&self) -> impl Iterator<Item = &Rpc> {
+        self.rpcs.values()
+    }
+
     /// The services that methods go to.
     pub(crate) fn services(&self) -> BTreeSet<String> {
         self.rpcs
@@ -128,6 +141,13 @@ impl Exposed {
         self.rpcs.get(path)
     }
 
+    /// The descriptor set with what is exposed, for reflection.
+    pub(crate) fn descriptors(&self) -> Option<Vec<u8>> {
+        let names = self.rpcs().map(|rpc| rpc.method.full_name().to_owned());
+        let set = outrigger_proto::DESCRIPTOR_SET;
+        crate::reflect::cut(outrigger_proto::pool(), set, &names.collect())
+    }
+
     fn expose(&mut self, method: &MethodDescriptor) -> Result<(), Error> {
         let Some(rule) = options::http(method) else {
             return Ok(());
@@ -137,8 +157,7 @@ impl Exposed {
             options: Options::of(method),
             authority: authority(method),
         };
-        let path = format!("/{}/{}", method.parent_service().full_name(), method.name());
-        self.rpcs.insert(path, rpc.clone());
+        self.rpcs.insert(rpc.path(), rpc.clone());
         for rule in std::iter::once(&rule).chain(&rule.additional_bindings) {
             self.bind(&rpc, rule)?;
         }

@@ -1,7 +1,9 @@
 //! JSON as the contract reads and prints it. The text is scanned first: what the parser would bend, drop or take
 //! twice never reaches it.
 
+mod expected;
 mod scan;
+mod spelling;
 
 use axum::body::Body;
 use axum::response::Response;
@@ -13,8 +15,12 @@ use crate::error::Refusal;
 use crate::exposed::Binding;
 
 /// A message from its JSON; every unknown field is an error that says where it stands.
-pub(crate) fn read(kind: &MessageDescriptor, text: &[u8]) -> Result<DynamicMessage, Refusal> {
-    scan::check(text)?;
+pub(crate) fn read(
+    kind: &MessageDescriptor,
+    text: &[u8],
+    depth: usize,
+) -> Result<DynamicMessage, Refusal> {
+    scan::check(kind, text, depth)?;
     let mut json = serde_json::Deserializer::from_slice(text);
     let mut track = serde_path_to_error::Track::new();
     let options = DeserializeOptions::new().deny_unknown_fields(true);
@@ -27,6 +33,11 @@ pub(crate) fn read(kind: &MessageDescriptor, text: &[u8]) -> Result<DynamicMessa
     json.end()
         .map_err(|error| Refusal::new("JSON_INVALID", format!("behind the value: {error}")))?;
     Ok(message)
+}
+
+/// Whether a string means what it says as such a message: the parser would take a leap second for the one before it.
+pub(crate) fn is_well_spelt(kind: &MessageDescriptor, text: &str) -> bool {
+    spelling::of_text(&expected::Expected::message(kind), text).is_none()
 }
 
 /// An answer's JSON.

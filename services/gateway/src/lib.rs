@@ -6,6 +6,8 @@
 /// The service's settings.
 pub mod config;
 
+/// How large the head of a request may be.
+mod bounds;
 /// Which methods are exposed, compiled from the contracts.
 mod exposed;
 /// A gRPC request: checked and passed through.
@@ -17,14 +19,20 @@ mod route;
 
 /// Who is calling: tokens, keys, scopes.
 mod auth;
-/// Errors as REST callers get them.
+/// A body of bounded messages.
+mod bounded;
+/// Errors as callers get them.
 mod error;
+/// How many requests of a method are under way.
+mod in_flight;
 /// JSON as the contract reads and prints it.
 mod json;
 /// One line a request.
 mod log;
 /// The API's description, from the routes that serve it.
 mod open_api;
+/// The contracts as reflection shows them.
+mod reflect;
 /// From path, query and body to a message.
 mod transcode;
 /// Calls into the mesh.
@@ -32,11 +40,12 @@ mod upstream;
 
 use std::sync::Arc;
 
+use anyhow::Context as _;
 use axum::Router;
 use axum::extract::Request;
 use axum::response::Response;
 use axum::routing::get;
-use http::StatusCode;
+use http::{Method, StatusCode};
 use shop_chassis::client::Outbound;
 use shop_chassis::clock::SystemClock;
 use shop_chassis::{CancellationToken, Listener, Server};
@@ -45,7 +54,9 @@ use tonic::service::RoutesBuilder;
 use auth::{KeySet, Verifier};
 pub use config::Config;
 use config::Limits;
+use error::Refusal;
 use exposed::Exposed;
+use in_flight::InFlight;
 use upstream::Upstreams;
 
 /// What every request needs.
@@ -53,6 +64,7 @@ use upstream::Upstreams;
 struct Gateway {
     limits: Limits,
     exposed: Exposed,
+    in_flight: InFlight,
     upstreams: Upstreams,
     verifier: Verifier,
     open_api: String,
@@ -72,6 +84,7 @@ pub async fn serve(
         open_api: open_api::describe(&exposed).to_string(),
         verifier: Verifier::new(keys.clone(), Arc::new(SystemClock)),
         upstreams: upstreams.clone(),
+        in_flight: InFlight::new(&exposed, config.limits.in_flight),
         exposed,
     });
     let router = router(Arc::clone(&gateway))?;
@@ -89,26 +102,37 @@ pub async fn serve(
 }
 
 fn router(gateway: Arc<Gateway>) -> anyhow::Result<Router> {
-    let mut own = RoutesBuilder::default();
+    let set = gateway.exposed.descriptors();
+    let set = set.context("the contracts cannot be shown by reflection")?;
     let reflection = || {
         gateway.exposed.grpc_services().fold(
             tonic_reflection::server::Builder::configure()
-                .register_encoded_file_descriptor_set(outrigger_proto::DESCRIPTOR_SET)
-                .with_service_name("grpc.reflection.v1.ServerReflection"),
+                .register_encoded_file_descriptor_set(&set)
+                .with_service_name("grpc.health.v1.Health")
+                .with_service_name("grpc.reflection.v1.ServerReflection")
+                .with_service_name("grpc.reflection.v1alpha.ServerReflection"),
             tonic_reflection::server::Builder::with_service_name,
         )
     };
-    let (_, health) = tonic_health::server::health_reporter();
+    let mut own = RoutesBuilder::default();
     own.add_service(reflection().build_v1()?);
     own.add_service(reflection().build_v1alpha()?);
-    own.add_service(health);
     let description = gateway.open_api.clone();
     let description = get(async move || json::response(StatusCode::OK, description.into()));
     Ok(own
         .routes()
         .into_axum_router()
-        .route("/openapi.json", description)
+        .route("/openapi.json", description.fallback(other_method))
         .fallback(move |request| any(Arc::clone(&gateway), request)))
+}
+
+async fn other_method(request: Request) -> Response {
+    let methods = vec![Method::GET, Method::HEAD];
+    if request.method() == Method::OPTIONS {
+        return error::options(&methods);
+    }
+    let id = rest::request_id(request.headers());
+    error::refused(&Refusal::not_allowed(methods), &id)
 }
 
 /// Everything that is not the gateway's own.

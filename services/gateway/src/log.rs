@@ -11,6 +11,8 @@ pub(crate) struct Line {
     pub(crate) route: String,
     pub(crate) rpc: String,
     pub(crate) user: Option<u32>,
+    /// The gRPC code, where it is known.
+    pub(crate) code: &'static str,
 }
 
 impl Line {
@@ -21,6 +23,7 @@ impl Line {
             route: "-".to_owned(),
             rpc: String::new(),
             user: None,
+            code: "",
         }
     }
 
@@ -31,6 +34,7 @@ impl Line {
             .map_or_else(|| "-".to_owned(), |user| user.to_string());
         tracing::info!(
             rpc = self.rpc,
+            code = self.code,
             reason,
             "[GATEWAY] {} {} {} {elapsed}ms user={user} trace={request_id}",
             self.method,

@@ -1,21 +1,23 @@
 //! A gRPC request: exposed methods only, checked as REST is, and passed through without reading its messages.
 
-mod bounded;
+mod answer;
 
 use axum::extract::Request;
 use axum::response::Response;
 use http::header::{CONTENT_TYPE, TE};
 use http::{HeaderMap, HeaderValue};
 use shop_chassis::Failure;
+use tokio::time::Instant;
 use tonic::body::Body;
 use tonic::{Code, Status};
-use tower::ServiceExt as _;
 
-use crate::Gateway;
 use crate::auth::User;
+use crate::bounded::{Bounded, Excess};
 use crate::log::Line;
 use crate::rest::{forwarded, request_id, timeout};
-use bounded::Bounded;
+use crate::upstream::{self, told};
+use crate::{Gateway, bounds, error};
+use answer::Passing;
 
 /// Whether the request speaks gRPC.
 pub(crate) fn is_grpc(headers: &HeaderMap) -> bool {
@@ -31,19 +33,31 @@ pub(crate) fn is_grpc(headers: &HeaderMap) -> bool {
 pub(crate) async fn call(gateway: &Gateway, request: Request) -> Response {
     let mut line = Line::begin(request.method());
     let id = request_id(request.headers());
-    let (response, code) = match pass(gateway, request, &mut line).await {
-        Ok(response) => (response, "passed"),
+    let (mut response, reason) = match pass(gateway, request, &id, &mut line).await {
+        Ok(response) => (response, String::new()),
         Err(status) => {
-            let word = crate::error::word(status.code());
-            (status.into_http(), word)
+            let status = error::outside(&status, &id);
+            let reason = error::reason(&status);
+            line.code = error::word(status.code());
+            (status.into_http(), reason)
         }
     };
-    line.end(response.status(), code, &id);
+    if let Ok(id) = HeaderValue::try_from(&id) {
+        response.headers_mut().insert("x-request-id", id);
+    }
+    line.end(response.status(), &reason, &id);
     response
 }
 
-async fn pass(gateway: &Gateway, request: Request, line: &mut Line) -> Result<Response, Status> {
+async fn pass(
+    gateway: &Gateway,
+    request: Request,
+    request_id: &str,
+    line: &mut Line,
+) -> Result<Response, Status> {
+    let began = Instant::now();
     let (parts, body) = request.into_parts();
+    bounds::check(&parts, &gateway.limits).map_err(|refusal| refusal.failure())?;
     let rpc = gateway.exposed.grpc(parts.uri.path()).ok_or_else(|| {
         Failure::new(
             Code::Unimplemented,
@@ -53,30 +67,31 @@ async fn pass(gateway: &Gateway, request: Request, line: &mut Line) -> Result<Re
     })?;
     line.route = parts.uri.path().to_owned();
     rpc.method.full_name().clone_into(&mut line.rpc);
-    let timeout = timeout(&parts.headers, &gateway.limits)?;
+    let deadline = began + timeout(&parts.headers, &gateway.limits)?;
     let user = gateway.verifier.admit(&parts.headers, rpc).await?;
     line.user = user.as_ref().map(User::id);
-    let body = Bounded::new(body, gateway.limits.message);
-    let excess = body.excess();
+    let place = gateway.in_flight.enter(rpc)?;
+
+    let excess = Excess::default();
+    let body = Bounded::new(body, gateway.limits.message, excess.clone());
     let mut call = http::Request::new(Body::new(body));
     *call.method_mut() = http::Method::POST;
     *call.uri_mut() = format!("http://{}{}", rpc.authority, parts.uri.path())
         .parse()
         .map_err(|error: http::uri::InvalidUri| Status::internal(error.to_string()))?;
-    *call.headers_mut() = headers(&parts.headers, user.as_ref(), timeout);
-    let peer = gateway
-        .upstreams
-        .peer(&rpc.authority)
-        .ok_or_else(|| Status::internal("no peer of an exposed method"))?;
-    let answer = peer.oneshot(call).await;
-    match answer {
-        Err(_) if excess.is_set() => Err(too_large(gateway.limits.message)),
-        Err(status) => Err(status),
-        Ok(answer) => Ok(outwards(answer)),
-    }
+    *call.headers_mut() = headers(&parts.headers, user.as_ref());
+    let told = shop_chassis::context::format_timeout(told(deadline));
+    call.headers_mut().insert("grpc-timeout", told);
+    let answer = gateway.upstreams.stream(&rpc.authority, call);
+    let answer = match tokio::time::timeout_at(deadline, answer).await {
+        Err(_) => return Err(upstream::too_late().into()),
+        Ok(Err(_)) if excess.is_set() => return Err(answer::too_large()),
+        Ok(answer) => answer?,
+    };
+    Ok(Passing::new(request_id, excess, place).pass(answer))
 }
 
-fn headers(outside: &HeaderMap, user: Option<&User>, timeout: std::time::Duration) -> HeaderMap {
+fn headers(outside: &HeaderMap, user: Option<&User>) -> HeaderMap {
     let mut headers = forwarded(outside, user);
     for name in [
         "content-type",
@@ -89,29 +104,5 @@ fn headers(outside: &HeaderMap, user: Option<&User>, timeout: std::time::Duratio
         }
     }
     headers.insert(TE, HeaderValue::from_static("trailers"));
-    headers.insert(
-        "grpc-timeout",
-        shop_chassis::context::format_timeout(timeout),
-    );
     headers
-}
-
-/// What the mesh says to the gateway is not for the outside.
-fn outwards(answer: http::Response<Body>) -> Response {
-    let mut response = answer.map(axum::body::Body::new);
-    let inner: Vec<_> = response
-        .headers()
-        .keys()
-        .filter(|name| name.as_str().starts_with("x-outrigger-"))
-        .cloned()
-        .collect();
-    for name in inner {
-        response.headers_mut().remove(name);
-    }
-    response
-}
-
-fn too_large(largest: usize) -> Status {
-    let message = format!("a message is larger than {largest} bytes");
-    Failure::new(Code::ResourceExhausted, "MESSAGE_TOO_LARGE", message).into()
 }

@@ -1,23 +1,20 @@
 //! A REST request: find the route, admit the caller, bind the message, call, print the answer.
 
+mod body;
 mod headers;
-
-use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::Request;
 use axum::response::Response;
-use bytes::Bytes;
-use http::header::{CONTENT_TYPE, LOCATION};
+use http::header::LOCATION;
 use http::request::Parts;
-use http::{HeaderValue, StatusCode};
-use http_body_util::{BodyExt as _, Limited};
+use http::{HeaderValue, Method, StatusCode};
 use prost_reflect::DynamicMessage;
 use prost_reflect::prost::Message as _;
 use shop_chassis::Failure;
+use tokio::time::Instant;
 use tonic::Status;
 
-use crate::Gateway;
 use crate::error::{self, Refusal};
 use crate::exposed::{Binding, Body as Bound};
 use crate::json;
@@ -25,10 +22,13 @@ use crate::log::Line;
 use crate::route::{Found, Path, Template};
 use crate::transcode;
 use crate::upstream::{Answer, Call};
-pub(crate) use headers::{forwarded, request_id, timeout};
+use crate::{Gateway, bounds};
+pub(crate) use headers::{OUTWARDS, forwarded, request_id, timeout};
 
 /// Why a request gets no answer of its service's.
 enum Stop {
+    /// Asked for the path's methods only.
+    Options(Vec<Method>),
     Refused(Refusal),
     Failed(Box<Status>),
 }
@@ -56,22 +56,24 @@ pub(crate) async fn call(gateway: &Gateway, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let request_id = request_id(&parts.headers);
     let mut line = Line::begin(&parts.method);
-    let mut reason = "";
+    let mut reason = String::new();
     let mut response = match answer(gateway, &parts, body, &mut line).await {
         Ok(response) => response,
+        Err(Stop::Options(methods)) => error::options(&methods),
         Err(Stop::Refused(refusal)) => {
-            reason = refusal.reason();
+            refusal.reason().clone_into(&mut reason);
             error::refused(&refusal, &request_id)
         }
-        Err(Stop::Failed(status)) => error::failed(&status, &request_id),
+        Err(Stop::Failed(status)) => {
+            reason = error::reason(&status);
+            line.code = error::word(status.code());
+            error::failed(&status, &request_id)
+        }
     };
-    if reason.is_empty() && response.status().is_client_error() {
-        reason = "refused";
-    }
     if let Ok(id) = HeaderValue::try_from(&request_id) {
         response.headers_mut().insert("x-request-id", id);
     }
-    line.end(response.status(), reason, &request_id);
+    line.end(response.status(), &reason, &request_id);
     response
 }
 
@@ -81,29 +83,27 @@ async fn answer(
     body: Body,
     line: &mut Line,
 ) -> Result<Response, Stop> {
+    let began = Instant::now();
+    let limits = &gateway.limits;
+    bounds::check(parts, limits)?;
     let (template, path, binding) = route(gateway, parts)?;
+    let rpc = &binding.rpc;
     line.route = template.open_api_path();
-    binding.rpc.method.full_name().clone_into(&mut line.rpc);
-    let timeout = timeout(&parts.headers, &gateway.limits)?;
-    let user = gateway.verifier.admit(&parts.headers, &binding.rpc).await?;
+    rpc.method.full_name().clone_into(&mut line.rpc);
+    let deadline = began + timeout(&parts.headers, limits)?;
+    if binding.body != Bound::None {
+        body::check_kind(&parts.headers, &body)?;
+    }
+    let user = gateway.verifier.admit(&parts.headers, rpc).await?;
     line.user = user.as_ref().map(crate::auth::User::id);
-    let bytes = read_body(gateway, parts, body, binding).await?;
-    let query = parts.uri.query();
-    let message = transcode::bind(
-        binding,
-        template,
-        &path,
-        query,
-        &bytes,
-        gateway.limits.query,
-    )?;
-    let method = &binding.rpc.method;
-    let rpc = format!("/{}/{}", method.parent_service().full_name(), method.name());
+    let _place = gateway.in_flight.enter(rpc)?;
+    let bytes = body::read(body, limits).await?;
+    let message = transcode::bind(binding, template, &path, parts.uri.query(), &bytes, limits)?;
     let call = Call {
-        authority: &binding.rpc.authority,
-        path: &rpc,
-        timeout,
-        largest: gateway.limits.response,
+        authority: &rpc.authority,
+        path: &rpc.path(),
+        deadline,
+        largest: limits.response,
     };
     let metadata = forwarded(&parts.headers, user.as_ref());
     let message = message.encode_to_vec().into();
@@ -114,75 +114,40 @@ async fn answer(
 fn route<'a>(
     gateway: &'a Gateway,
     parts: &Parts,
-) -> Result<(&'a Template, Path, &'a Binding), Refusal> {
+) -> Result<(&'a Template, Path, &'a Binding), Stop> {
     let path = Path::parse(parts.uri.path())
         .map_err(|error| Refusal::new("PATH_INVALID", error.to_string()))?;
     match gateway.exposed.routes.find(&parts.method, &path) {
         Found::Route { template, path, .. } if template.hides_a_slash(&path) => Err(Refusal::new(
             "PATH_INVALID",
             "an encoded slash stands where no variable is",
-        )),
+        )
+        .into()),
         Found::Route {
             template,
             path,
             value,
         } => Ok((template, path, value)),
-        Found::OtherMethods(methods) => Err(Refusal::not_allowed(methods)),
+        Found::OtherMethods(methods) if parts.method == Method::OPTIONS => {
+            Err(Stop::Options(methods))
+        }
+        Found::OtherMethods(methods) => Err(Refusal::not_allowed(methods).into()),
+        Found::Nothing if gateway.exposed.grpc(parts.uri.path()).is_some() => Err(Refusal::new(
+            "MEDIA_TYPE",
+            "this is a gRPC method: the body must be application/grpc",
+        )
+        .into()),
         Found::Nothing => Err(Refusal::new(
             "ROUTE_NOT_FOUND",
             "there is no such path; /openapi.json lists them",
-        )),
+        )
+        .into()),
     }
-}
-
-/// The whole body, within its bounds of size and time.
-async fn read_body(
-    gateway: &Gateway,
-    parts: &Parts,
-    body: Body,
-    binding: &Binding,
-) -> Result<Bytes, Refusal> {
-    let (largest, longest) = (gateway.limits.body, gateway.limits.body_timeout);
-    let bytes = collect(body, largest, longest).await?;
-    if !bytes.is_empty() && binding.body != Bound::None && !is_json(parts) {
-        return Err(Refusal::new(
-            "MEDIA_TYPE",
-            "the body must be application/json in UTF-8",
-        ));
-    }
-    Ok(bytes)
-}
-
-async fn collect(body: Body, largest: usize, longest: Duration) -> Result<Bytes, Refusal> {
-    let collected = tokio::time::timeout(longest, Limited::new(body, largest).collect()).await;
-    let collected =
-        collected.map_err(|_| Refusal::new("BODY_TOO_SLOW", "the body did not arrive in time"))?;
-    match collected {
-        Ok(collected) => Ok(collected.to_bytes()),
-        Err(error) if error.is::<http_body_util::LengthLimitError>() => Err(Refusal::new(
-            "MESSAGE_TOO_LARGE",
-            format!("the body is larger than {largest} bytes"),
-        )),
-        Err(_) => Err(Refusal::new("JSON_INVALID", "the body broke off")),
-    }
-}
-
-fn is_json(parts: &Parts) -> bool {
-    let Some(Ok(value)) = parts.headers.get(CONTENT_TYPE).map(HeaderValue::to_str) else {
-        return false;
-    };
-    let mut pieces = value.split(';').map(str::trim);
-    let kind = pieces.next().unwrap_or_default();
-    kind.eq_ignore_ascii_case("application/json")
-        && pieces.all(|piece| {
-            let piece = piece.to_ascii_lowercase().replace('"', "");
-            piece.is_empty() || piece == "charset=utf-8"
-        })
 }
 
 fn print(binding: &Binding, answer: &Answer) -> Result<Response, Failure> {
     let output = binding.rpc.method.output();
-    let message = DynamicMessage::decode(output, answer.message.clone())
+    let message = DynamicMessage::decode(output, answer.message.as_ref())
         .map_err(|error| Failure::internal(&error))?;
     let text = json::print(binding, &message).map_err(|error| Failure::internal(&error))?;
     let status = headers::success(&answer.metadata, binding.rpc.options.http_success);

@@ -8,6 +8,7 @@ use prost_reflect::{
     DynamicMessage, FieldDescriptor, MessageDescriptor, ReflectMessage as _, Value,
 };
 
+use crate::config::Limits;
 use crate::error::Refusal;
 use crate::exposed::{Binding, Body};
 use crate::json;
@@ -20,10 +21,10 @@ pub(crate) fn bind(
     path: &Path,
     query: Option<&str>,
     body: &[u8],
-    longest_query: usize,
+    limits: &Limits,
 ) -> Result<DynamicMessage, Refusal> {
     let input = binding.rpc.method.input();
-    let mut message = read_body(&binding.body, &input, body)?;
+    let mut message = read_body(&binding.body, &input, body, limits.depth)?;
     let mut bound = Vec::new();
     for variable in template.variables() {
         let text = template.capture(variable, path);
@@ -34,7 +35,7 @@ pub(crate) fn bind(
         set.onto(&mut message, Source::Path)?;
         bound.push(variable.field.join("."));
     }
-    let parameters = query::parse(query.unwrap_or_default(), longest_query)?;
+    let parameters = query::parse(query.unwrap_or_default(), limits.query)?;
     if binding.body == Body::Whole
         && let Some((name, _)) = parameters.first()
     {
@@ -54,6 +55,7 @@ fn read_body(
     body: &Body,
     input: &MessageDescriptor,
     bytes: &[u8],
+    depth: usize,
 ) -> Result<DynamicMessage, Refusal> {
     match body {
         Body::None if bytes.is_empty() => Ok(DynamicMessage::new(input.clone())),
@@ -62,7 +64,7 @@ fn read_body(
             "this request takes no body; send its fields in the query",
         )),
         Body::Whole if bytes.is_empty() => Ok(DynamicMessage::new(input.clone())),
-        Body::Whole => json::read(input, bytes),
+        Body::Whole => json::read(input, bytes, depth),
         Body::Field(name) => {
             let mut message = DynamicMessage::new(input.clone());
             let field = input.get_field_by_name(name);
@@ -71,7 +73,7 @@ fn read_body(
                 Some((field, kind))
             }) && !bytes.is_empty()
             {
-                message.set_field(&field, Value::Message(json::read(&kind, bytes)?));
+                message.set_field(&field, Value::Message(json::read(&kind, bytes, depth)?));
             }
             Ok(message)
         }

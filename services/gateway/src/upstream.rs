@@ -2,16 +2,27 @@
 //! service; which instance, mTLS, retries and breakers are the sidecar's.
 
 use std::collections::{BTreeSet, HashMap};
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Buf as _, BufMut as _, Bytes};
 use http::HeaderMap;
 use http::uri::PathAndQuery;
+use shop_chassis::Failure;
 use shop_chassis::client::{BadName, Outbound, Peer};
+use tokio::time::{Instant, timeout_at};
+use tonic::body::Body;
 use tonic::client::Grpc;
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::metadata::MetadataMap;
-use tonic::{Extensions, Request, Status};
+use tonic::{Code, Extensions, Request, Status};
+use tower::{Service, ServiceExt as _};
+
+use crate::bounded::{Bounded, Excess};
+
+/// Of what is left, this much is kept for the answer's way back.
+const WAY_BACK: Duration = Duration::from_millis(10);
 
 /// One connection to the sidecar a service.
 #[derive(Debug, Clone)]
@@ -22,7 +33,7 @@ pub(crate) struct Upstreams(HashMap<String, Peer>);
 pub(crate) struct Call<'a> {
     pub(crate) authority: &'a str,
     pub(crate) path: &'a str,
-    pub(crate) timeout: Duration,
+    pub(crate) deadline: Instant,
     /// Bytes of the answer.
     pub(crate) largest: usize,
 }
@@ -43,11 +54,6 @@ impl Upstreams {
         Ok(Self(peers.collect::<Result<_, BadName>>()?))
     }
 
-    /// Whom to call for a service; `None` for one that no method goes to.
-    pub(crate) fn peer(&self, authority: &str) -> Option<Peer> {
-        self.0.get(authority).cloned()
-    }
-
     /// One request, one answer.
     pub(crate) async fn unary(
         &self,
@@ -55,31 +61,113 @@ impl Upstreams {
         metadata: HeaderMap,
         message: Bytes,
     ) -> Result<Answer, Status> {
-        let peer = self
-            .peer(call.authority)
-            .ok_or_else(|| Status::unimplemented("no such service"))?;
         let path = PathAndQuery::try_from(call.path)
             .map_err(|error| Status::internal(error.to_string()))?;
-        let mut client = Grpc::new(peer).max_decoding_message_size(call.largest);
-        client
-            .ready()
-            .await
-            .map_err(|error| Status::unavailable(error.to_string()))?;
+        let excess = Excess::default();
+        let capped = Capped {
+            peer: self.peer(call.authority)?,
+            largest: call.largest,
+            excess: excess.clone(),
+        };
+        // The bound is held on the way in: the codec's own is told as the service's error.
+        let mut client = Grpc::new(capped).max_decoding_message_size(usize::MAX);
         let metadata = MetadataMap::from_headers(metadata);
         let mut request = Request::from_parts(metadata, Extensions::default(), message);
-        request.set_timeout(call.timeout);
-        let answer = tokio::time::timeout(call.timeout, client.unary(request, path, AsBytes)).await;
-        let answer = answer.unwrap_or_else(|_| Err(too_late()))?;
+        request.set_timeout(told(call.deadline));
+        let answer = async {
+            client.ready().await.map_err(unreachable)?;
+            client.unary(request, path, AsBytes).await
+        };
+        let answer = timeout_at(call.deadline, answer).await;
+        let answer = match answer.unwrap_or_else(|_| Err(too_late().into())) {
+            Err(_) if excess.is_set() => {
+                let message = format!("an answer is larger than {} bytes", call.largest);
+                return Err(Status::internal(message));
+            }
+            answer => answer?,
+        };
         let (metadata, message, _) = answer.into_parts();
         Ok(Answer {
             metadata: metadata.into_headers(),
             message,
         })
     }
+
+    /// Any call, its body as it comes; `request` says everything but whom.
+    pub(crate) async fn stream(
+        &self,
+        authority: &str,
+        request: http::Request<Body>,
+    ) -> Result<http::Response<Body>, Status> {
+        let peer = self.peer(authority)?.with_default_timeout(None);
+        peer.oneshot(request).await.map_err(unreachable)
+    }
+
+    fn peer(&self, authority: &str) -> Result<Peer, Status> {
+        let peer = self.0.get(authority).cloned();
+        peer.ok_or_else(|| Status::internal(format!("{authority} has methods and no peer")))
+    }
 }
 
-fn too_late() -> Status {
-    Status::deadline_exceeded("the request was not answered in time")
+/// What a service hears of the deadline.
+pub(crate) fn told(deadline: Instant) -> Duration {
+    let left = deadline.saturating_duration_since(Instant::now());
+    left.saturating_sub(WAY_BACK)
+}
+
+pub(crate) fn too_late() -> Failure {
+    Failure::new(
+        Code::DeadlineExceeded,
+        "DEADLINE_EXCEEDED",
+        "the request was not answered in time",
+    )
+}
+
+/// The sidecar did not answer at all; what the transport says is for the log.
+fn unreachable<E: Into<Box<dyn std::error::Error + Send + Sync>>>(error: E) -> Status {
+    let status = Status::from_error(error.into());
+    if status.code() == Code::DeadlineExceeded {
+        return too_late().into();
+    }
+    tracing::warn!(error = status.message(), "the sidecar cannot be reached");
+    Failure::new(
+        Code::Unavailable,
+        "MESH_UNREACHABLE",
+        "the service cannot be reached now; try again later",
+    )
+    .into()
+}
+
+/// A peer whose answers are bounded as they come in.
+#[derive(Debug, Clone)]
+struct Capped {
+    peer: Peer,
+    largest: usize,
+    excess: Excess,
+}
+
+impl Service<http::Request<Body>> for Capped {
+    type Response = http::Response<Bounded<Body>>;
+    type Error = Status;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Status>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Status>> {
+        self.peer.poll_ready(context)
+    }
+
+    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        let (largest, excess) = (self.largest, self.excess.clone());
+        let answer = self.peer.call(request);
+        Box::pin(async move {
+            let answer = answer.await.map_err(unreachable)?;
+            // The body of an answer that is not gRPC would be read as a message; its status says enough.
+            let is_grpc = answer.status() == http::StatusCode::OK;
+            Ok(answer.map(|body| {
+                let body = if is_grpc { body } else { Body::empty() };
+                Bounded::new(body, largest, excess)
+            }))
+        })
+    }
 }
 
 /// Messages pass as they are.

@@ -27,12 +27,13 @@ const FIRST_RETRY: Duration = Duration::from_millis(100);
 const LONGEST_RETRY: Duration = Duration::from_secs(5);
 
 /// The keys in force. Clones share them.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(crate) struct KeySet(Arc<Shared>);
 
-#[derive(Default)]
 struct Shared {
     current: ArcSwap<Option<Keys>>,
+    /// When identity was last asked.
+    asked_at: ArcSwap<Instant>,
     wanted: Notify,
     changed: Notify,
 }
@@ -51,12 +52,27 @@ pub(super) enum Error {
     NoKeys,
 }
 
+impl Default for KeySet {
+    fn default() -> Self {
+        Self(Arc::new(Shared {
+            current: ArcSwap::default(),
+            asked_at: ArcSwap::from_pointee(Instant::now()),
+            wanted: Notify::new(),
+            changed: Notify::new(),
+        }))
+    }
+}
+
 impl KeySet {
     /// The key of this name.
     pub(super) async fn find(&self, id: &str) -> Result<DecodingKey, Error> {
         match self.look(id) {
             Err(Error::Unknown) => {}
             found => return found,
+        }
+        // Whoever invents names must not make every request wait, nor identity answer.
+        if self.0.asked_at.load().elapsed() < PAUSE {
+            return Err(Error::Unknown);
         }
         let changed = self.0.changed.notified();
         self.0.wanted.notify_one();
@@ -114,6 +130,7 @@ pub(crate) async fn keep_fresh(
 ) {
     let mut retry = FIRST_RETRY;
     loop {
+        keys.0.asked_at.store(Arc::new(Instant::now()));
         let wait = match read(&upstreams).await {
             Ok(set) => {
                 keys.adopt(set);
@@ -129,24 +146,7 @@ pub(crate) async fn keep_fresh(
         tokio::select! {
             () = shutdown.cancelled() => return,
             () = sleep(wait) => {}
-            () = wanted(&keys) => {}
-        }
-    }
-}
-
-/// Somebody named an unknown key, and the last refresh is a while ago.
-async fn wanted(keys: &KeySet) {
-    let age = |keys: &KeySet| {
-        let current = keys.0.current.load();
-        current
-            .as_ref()
-            .as_ref()
-            .map_or(PAUSE, |keys| keys.read_at.elapsed())
-    };
-    loop {
-        keys.0.wanted.notified().await;
-        if age(keys) >= PAUSE {
-            return;
+            () = keys.0.wanted.notified() => {}
         }
     }
 }
@@ -155,7 +155,7 @@ async fn read(upstreams: &Upstreams) -> Result<HashMap<String, DecodingKey>, Str
     let call = Call {
         authority: "identity",
         path: "/shop.identity.v1.SessionService/GetJwks",
-        timeout: Duration::from_secs(5),
+        deadline: Instant::now() + Duration::from_secs(5),
         largest: 1024 * 1024,
     };
     let message = GetJwksRequest {}.encode_to_vec().into();
@@ -164,11 +164,17 @@ async fn read(upstreams: &Upstreams) -> Result<HashMap<String, DecodingKey>, Str
         .await;
     let answer = answer.map_err(|status| status.to_string())?;
     let set = Jwks::decode(answer.message).map_err(|error| error.to_string())?;
-    let keys: HashMap<_, _> = set.keys.iter().filter_map(admit).collect();
+    let keys = unique(&set);
     if keys.is_empty() {
         return Err("it holds no key that could be used".to_owned());
     }
     Ok(keys)
+}
+
+/// Keys that can be used. A name that stands twice is nobody's.
+fn unique(set: &Jwks) -> HashMap<String, DecodingKey> {
+    let once = |key: &&Jwk| set.keys.iter().filter(|other| other.kid == key.kid).count() == 1;
+    set.keys.iter().filter(once).filter_map(admit).collect()
 }
 
 /// Only P-256 keys for signing.
@@ -176,4 +182,86 @@ fn admit(key: &Jwk) -> Option<(String, DecodingKey)> {
     let fits = key.kty == "EC" && key.crv == "P-256" && key.r#use == "sig" && !key.kid.is_empty();
     let decoded = DecodingKey::from_ec_components(&key.x, &key.y).ok()?;
     fits.then(|| (key.kid.clone(), decoded))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(kid: &str) -> Jwk {
+        Jwk {
+            kty: "EC".to_owned(),
+            r#use: "sig".to_owned(),
+            alg: "ES256".to_owned(),
+            kid: kid.to_owned(),
+            crv: "P-256".to_owned(),
+            x: "BL95WF2HeilI_TFkw29dxCw7G0xRCpzSiqKdqhUwM8U".to_owned(),
+            y: "JAi_Jl94KeaFR9P2xlSvj-6y3R_bu7-bTpDEQXJvFJ8".to_owned(),
+        }
+    }
+
+    #[test]
+    fn only_p256_signing_keys_of_one_name_enter() {
+        let set = Jwks {
+            keys: vec![
+                key("good"),
+                key("twice"),
+                key("twice"),
+                key(""),
+                Jwk {
+                    kty: "oct".to_owned(),
+                    ..key("symmetric")
+                },
+                Jwk {
+                    crv: "P-384".to_owned(),
+                    ..key("curve")
+                },
+                Jwk {
+                    r#use: "enc".to_owned(),
+                    ..key("use")
+                },
+                Jwk {
+                    x: "!".to_owned(),
+                    ..key("point")
+                },
+            ],
+        };
+        let keys = unique(&set);
+        assert_eq!(keys.keys().collect::<Vec<_>>(), ["good"]);
+    }
+
+    fn adopted(keys: &KeySet) {
+        keys.adopt(unique(&Jwks {
+            keys: vec![key("good")],
+        }));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_set_is_believed_for_an_hour_without_a_refresh() {
+        let keys = KeySet::default();
+        assert_eq!(keys.look("good").err(), Some(Error::NoKeys));
+        adopted(&keys);
+        tokio::time::advance(STALE).await;
+        assert!(keys.look("good").is_ok());
+        tokio::time::advance(Duration::from_millis(1)).await;
+        assert_eq!(keys.look("good").err(), Some(Error::NoKeys));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_unknown_key_is_looked_for_once_in_a_while() {
+        let keys = KeySet::default();
+        adopted(&keys);
+        let began = Instant::now();
+        assert_eq!(keys.find("new").await.err(), Some(Error::Unknown));
+        assert_eq!(began.elapsed(), Duration::ZERO);
+        tokio::time::advance(PAUSE).await;
+        let refresh = async {
+            keys.0.wanted.notified().await;
+            keys.adopt(unique(&Jwks {
+                keys: vec![key("new")],
+            }));
+        };
+        let (found, ()) = tokio::join!(keys.find("new"), refresh);
+        assert!(found.is_ok());
+    }
 }

@@ -1,38 +1,48 @@
-//! One pass over JSON text, before it is parsed: depth, names that come twice, numbers that would be rounded, strings
-//! that would break what reads them.
+//! One pass over JSON text, before it is parsed, beside the contract: depth, names that come twice or that nobody
+//! knows, numbers that would be rounded, spellings that the parser would bend. What is no JSON at all is left to the
+//! parser.
 
 use std::collections::BTreeSet;
 
+use prost_reflect::MessageDescriptor;
+
+use super::expected::Expected;
+use super::spelling;
 use crate::error::Refusal;
 
-const DEEPEST: usize = 64;
-/// From here on a double no longer holds every whole number.
-const EXACT: f64 = 9_007_199_254_740_992.0;
-
-/// Checks the text; what is no JSON at all is left to the parser.
-pub(super) fn check(text: &[u8]) -> Result<(), Refusal> {
+/// Checks the text of a message of this kind.
+pub(super) fn check(kind: &MessageDescriptor, text: &[u8], deepest: usize) -> Result<(), Refusal> {
     let text = std::str::from_utf8(text)
         .map_err(|_| Refusal::new("JSON_INVALID", "the body is not UTF-8"))?;
     let mut scan = Scan {
         text: text.as_bytes(),
         at: 0,
+        deepest,
+        whole: Expected::message(kind),
         open: Vec::new(),
     };
     scan.run()
 }
 
-/// A container that has been entered: an object's names so far, or an array.
-enum Open {
-    Object {
-        names: BTreeSet<String>,
-        at_name: bool,
-    },
-    Array,
+/// A container that has been entered.
+struct Open {
+    expected: Expected,
+    names: BTreeSet<String>,
+    at_name: bool,
+    /// The current name, or the index of the current element.
+    place: Place,
+}
+
+enum Place {
+    Name(String),
+    Index(usize),
 }
 
 struct Scan<'a> {
     text: &'a [u8],
     at: usize,
+    deepest: usize,
+    whole: Expected,
     open: Vec<Open>,
 }
 
@@ -41,38 +51,63 @@ impl Scan<'_> {
         while let Some(&byte) = self.text.get(self.at) {
             match byte {
                 b'"' => self.string()?,
-                b'{' => self.enter(Open::Object {
-                    names: BTreeSet::new(),
-                    at_name: true,
-                })?,
-                b'[' => self.enter(Open::Array)?,
+                b'{' => self.enter(Place::Name(String::new()))?,
+                b'[' => self.enter(Place::Index(0))?,
                 b'}' | b']' => {
                     self.open.pop();
                     self.at += 1;
                 }
-                b',' => {
-                    if let Some(Open::Object { at_name, .. }) = self.open.last_mut() {
-                        *at_name = true;
-                    }
-                    self.at += 1;
-                }
+                b',' => self.comma(),
                 b'-' | b'0'..=b'9' => self.number()?,
+                b'n' => self.null()?,
                 _ => self.at += 1,
             }
         }
         Ok(())
     }
 
-    fn enter(&mut self, container: Open) -> Result<(), Refusal> {
-        if self.open.len() == DEEPEST {
-            return Err(Refusal::new(
-                "JSON_INVALID",
-                format!("the body is nested deeper than {DEEPEST} levels"),
-            ));
+    fn comma(&mut self) {
+        self.at += 1;
+        if let Some(open) = self.open.last_mut() {
+            match &mut open.place {
+                Place::Name(_) => open.at_name = true,
+                Place::Index(index) => *index += 1,
+            }
         }
-        self.open.push(container);
+    }
+
+    fn enter(&mut self, place: Place) -> Result<(), Refusal> {
+        if self.open.len() == self.deepest {
+            let message = format!("the body is nested deeper than {} levels", self.deepest);
+            return Err(Refusal::new("JSON_INVALID", message));
+        }
+        let at_name = matches!(place, Place::Name(_));
+        let expected = self.expected();
+        self.open.push(Open {
+            // A list where an object stands, or the other way round, is the parser's to refuse.
+            expected: if expected.is_object() == at_name {
+                expected
+            } else {
+                Expected::Free
+            },
+            names: BTreeSet::new(),
+            at_name,
+            place,
+        });
         self.at += 1;
         Ok(())
+    }
+
+    /// What the contract wants where we stand.
+    fn expected(&self) -> Expected {
+        let Some(open) = self.open.last() else {
+            return self.whole.clone();
+        };
+        let name = match &open.place {
+            Place::Name(name) => name.as_str(),
+            Place::Index(_) => "",
+        };
+        open.expected.inside(name)
     }
 
     fn string(&mut self) -> Result<(), Refusal> {
@@ -91,26 +126,37 @@ impl Scan<'_> {
         let Ok(value) = serde_json::from_slice::<String>(quoted) else {
             return Ok(());
         };
-        if value.contains('\0') {
-            return Err(Refusal::new(
-                "JSON_INVALID",
-                "a string holds a zero character",
-            ));
+        let is_name = match self.open.last_mut() {
+            Some(open) => std::mem::take(&mut open.at_name),
+            None => false,
+        };
+        if is_name {
+            return self.name(value);
         }
-        self.name(&value)
+        if value.contains('\0') {
+            return Err(self.refused("holds a zero character"));
+        }
+        let fault = spelling::of_text(&self.expected(), &value);
+        fault.map_or(Ok(()), |fault| Err(self.refused(fault)))
     }
 
-    /// Notes a name, under its one spelling: both names of a field are the same.
-    fn name(&mut self, value: &str) -> Result<(), Refusal> {
-        let Some(Open::Object { names, at_name }) = self.open.last_mut() else {
+    /// Notes a name; both names of a field are the same.
+    fn name(&mut self, name: String) -> Result<(), Refusal> {
+        let Some(open) = self.open.last_mut() else {
             return Ok(());
         };
-        if !std::mem::take(at_name) || names.insert(camel(value)) {
+        let known = open.expected.canonical(&name);
+        open.place = Place::Name(name);
+        let Some(known) = known else {
+            return Err(self.refused("is no field of the request"));
+        };
+        if open_names(&mut self.open).insert(known) {
             return Ok(());
         }
+        let place = self.place();
         Err(
-            Refusal::new("DUPLICATE_FIELD", format!("`{value}` is given twice"))
-                .with_field(value, &"is given twice"),
+            Refusal::new("DUPLICATE_FIELD", format!("{place} is given twice"))
+                .with_field(&place, &"is given twice"),
         )
     }
 
@@ -122,65 +168,42 @@ impl Scan<'_> {
             .count();
         let spelt = std::str::from_utf8(rest.get(..length).unwrap_or_default()).unwrap_or_default();
         self.at += length.max(1);
-        if is_exact(spelt) {
-            return Ok(());
+        let fault = spelling::of_number(&self.expected(), spelt);
+        fault.map_or(Ok(()), |fault| Err(self.refused(fault)))
+    }
+
+    fn null(&mut self) -> Result<(), Refusal> {
+        self.at += "null".len();
+        let element = self.open.last();
+        if element.is_some_and(|open| open.expected.holds_elements()) && !self.expected().is_free()
+        {
+            return Err(self.refused("must not be null"));
         }
-        Err(Refusal::new(
-            "JSON_INVALID",
-            format!("the number {spelt} cannot be kept exactly; write it as a string"),
-        ))
+        Ok(())
+    }
+
+    fn refused(&self, fault: &'static str) -> Refusal {
+        let place = self.place();
+        Refusal::new("JSON_INVALID", format!("{place} {fault}")).with_field(&place, &fault)
+    }
+
+    /// `items[0].price`
+    fn place(&self) -> String {
+        let mut text = String::new();
+        for open in &self.open {
+            match &open.place {
+                Place::Name(name) if text.is_empty() => text.push_str(name),
+                Place::Name(name) => text.extend([".", name]),
+                Place::Index(index) => text.push_str(&format!("[{index}]")),
+            }
+        }
+        text
     }
 }
 
-/// Whole numbers fit their type; whole numbers written with a point or an exponent fit a double.
-fn is_exact(spelt: &str) -> bool {
-    if spelt.contains(['.', 'e', 'E']) {
-        let value: f64 = spelt.parse().unwrap_or(f64::INFINITY);
-        return value.is_finite() && (value.fract() != 0.0 || value.abs() < EXACT);
-    }
-    spelt.parse::<u64>().is_ok() || spelt.parse::<i64>().is_ok()
-}
-
-/// `product_id` as JSON spells it: `productId`.
-fn camel(name: &str) -> String {
-    let mut out = String::with_capacity(name.len());
-    let mut upper = false;
-    for char in name.chars() {
-        if char == '_' {
-            upper = true;
-        } else if std::mem::take(&mut upper) {
-            out.extend(char.to_uppercase());
-        } else {
-            out.push(char);
-        }
-    }
-    out
+fn open_names(open: &mut [Open]) -> &mut BTreeSet<String> {
+    &mut open.last_mut().expect("a name stands in an object").names
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_would_be_bent_or_dropped_is_refused() {
-        for (text, expected) in [
-            (r#"{"a":1,"b":[1,{"a":2}],"a_b":"x"}"#, None),
-            (r#"{"a":"{\"a\":1,\"a\":2}"}"#, None),
-            (r#"{"a":"a","b":"a"}"#, None),
-            (r#"{"a":1.0,"b":1e2,"c":-3}"#, None),
-            (r#"{"a":1,"a":2}"#, Some("DUPLICATE_FIELD")),
-            (r#"{"x":{"a_b":1,"aB":2}}"#, Some("DUPLICATE_FIELD")),
-            (r#"{"a":9007199254740993.0}"#, Some("JSON_INVALID")),
-            (r#"{"a":18446744073709551616}"#, Some("JSON_INVALID")),
-            (r#"{"a":1e400}"#, Some("JSON_INVALID")),
-            (r#"{"a":"\u0000"}"#, Some("JSON_INVALID")),
-        ] {
-            let refused = check(text.as_bytes()).err().map(|refusal| refusal.reason());
-            assert_eq!(refused, expected, "{text}");
-        }
-        let deep = |levels: usize| "[".repeat(levels) + &"]".repeat(levels);
-        assert!(check(deep(DEEPEST).as_bytes()).is_ok());
-        assert!(check(deep(DEEPEST + 1).as_bytes()).is_err());
-        assert!(check(&[b'"', 0xff, b'"']).is_err());
-    }
-}
+mod tests;

@@ -14,7 +14,8 @@ const STATUS: &str = "x-outrigger-http-status";
 const REQUEST_ID: &str = "x-request-id";
 
 const INWARDS: [&str; 3] = ["idempotency-key", "accept-language", "if-match"];
-const OUTWARDS: [&str; 7] = [
+/// Of a service's metadata, what its callers get.
+pub(crate) const OUTWARDS: [&str; 7] = [
     "etag",
     "location",
     "retry-after",
@@ -108,6 +109,10 @@ pub(crate) fn timeout(headers: &HeaderMap, limits: &Limits) -> Result<Duration, 
 
 /// `1.5s`
 fn seconds(text: &str) -> Option<Duration> {
-    let number: f64 = text.strip_suffix('s')?.parse().ok()?;
-    Duration::try_from_secs_f64(number).ok()
+    let number = text.strip_suffix('s')?;
+    let plain = |byte: u8| byte.is_ascii_digit() || byte == b'.';
+    if !number.bytes().all(plain) {
+        return None;
+    }
+    Duration::try_from_secs_f64(number.parse().ok()?).ok()
 }

@@ -6,6 +6,8 @@ use base64::engine::DecodePaddingMode;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, Value};
 
+use crate::json;
+
 /// Messages that have a text of their own.
 const WRITTEN_AS_TEXT: [&str; 3] = [
     "google.protobuf.Timestamp",
@@ -75,6 +77,9 @@ fn decode_bytes(text: &str) -> Option<Vec<u8>> {
 
 fn parse_message(kind: &MessageDescriptor, text: &str) -> Option<Value> {
     if !WRITTEN_AS_TEXT.contains(&kind.full_name()) {
+        return None;
+    }
+    if !json::is_well_spelt(kind, text) {
         return None;
     }
     let json = serde_json::Value::String(text.to_owned());

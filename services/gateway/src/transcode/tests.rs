@@ -4,6 +4,7 @@ use http::Method;
 use prost_reflect::DynamicMessage;
 
 use super::bind;
+use crate::config::Limits;
 use crate::error::Refusal;
 use crate::exposed::Exposed;
 use crate::route::{Found, Path};
@@ -24,7 +25,14 @@ fn request(
     else {
         panic!("no route");
     };
-    bind(value, template, &path, query, body.as_bytes(), 256)
+    bind(
+        value,
+        template,
+        &path,
+        query,
+        body.as_bytes(),
+        &Limits::default(),
+    )
 }
 
 fn text(message: &DynamicMessage) -> String {

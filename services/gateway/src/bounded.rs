@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
-use axum::body::Body;
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use tonic::Status;
@@ -15,17 +14,17 @@ const PREFIX: usize = 5;
 
 /// Whether the bound was broken.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Excess(Arc<AtomicBool>);
+pub(crate) struct Excess(Arc<AtomicBool>);
 
 impl Excess {
-    pub(super) fn is_set(&self) -> bool {
+    pub(crate) fn is_set(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
 }
 
 #[derive(Debug)]
-pub(super) struct Bounded {
-    inner: Body,
+pub(crate) struct Bounded<B> {
+    inner: B,
     frames: Frames,
     excess: Excess,
 }
@@ -39,8 +38,8 @@ struct Frames {
     left: usize,
 }
 
-impl Bounded {
-    pub(super) fn new(inner: Body, largest: usize) -> Self {
+impl<B> Bounded<B> {
+    pub(crate) fn new(inner: B, largest: usize, excess: Excess) -> Self {
         Self {
             inner,
             frames: Frames {
@@ -48,12 +47,8 @@ impl Bounded {
                 prefix: Vec::with_capacity(PREFIX),
                 left: 0,
             },
-            excess: Excess::default(),
+            excess,
         }
-    }
-
-    pub(super) fn excess(&self) -> Excess {
-        self.excess.clone()
     }
 }
 
@@ -83,7 +78,11 @@ impl Frames {
     }
 }
 
-impl http_body::Body for Bounded {
+impl<B> http_body::Body for Bounded<B>
+where
+    B: http_body::Body<Data = Bytes> + Unpin,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
     type Data = Bytes;
     type Error = Status;
 
@@ -97,7 +96,7 @@ impl http_body::Body for Bounded {
         let Some(frame) = frame else {
             return Poll::Ready(None);
         };
-        let frame = frame.map_err(|error| Status::cancelled(error.to_string()))?;
+        let frame = frame.map_err(|error| Status::from_error(error.into()))?;
         let fits = frame.data_ref().is_none_or(|bytes| self.frames.take(bytes));
         if fits {
             return Poll::Ready(Some(Ok(frame)));
