@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, SanType};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, SanType};
 use tokio::process::Command;
 
 use super::process::Process;
@@ -126,6 +126,10 @@ fn launch(program: &Path, folder: &Path, name: &str, config: &str) -> anyhow::Re
 fn write_certificates(folder: &Path) -> anyhow::Result<()> {
     let mut parameters = CertificateParams::default();
     parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    // With the leaves' default name a leaf would look as if it had signed itself.
+    parameters
+        .distinguished_name
+        .push(DnType::CommonName, "bench CA");
     let authority = CertifiedIssuer::self_signed(parameters, KeyPair::generate()?)?;
     std::fs::write(folder.join("ca.pem"), authority.pem())?;
     for (name, id) in [("caller", CALLER), ("callee", CALLEE)] {

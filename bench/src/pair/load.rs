@@ -92,7 +92,7 @@ async fn call(sender: &mut SendRequest<Bytes>, message: Bytes) -> anyhow::Result
     let (response, mut stream) = sender.send_request(request, false)?;
     stream.send_data(message, true)?;
     let response = response.await?;
-    let early = response.headers().get("grpc-status").cloned();
+    let headers = response.headers().clone();
     let mut body = response.into_body();
     let mut received = 0;
     while let Some(piece) = body.data().await {
@@ -100,13 +100,10 @@ async fn call(sender: &mut SendRequest<Bytes>, message: Bytes) -> anyhow::Result
         body.flow_control().release_capacity(piece.len())?;
         received += piece.len();
     }
-    let trailers = body.trailers().await?;
-    let status = trailers
-        .as_ref()
-        .and_then(|trailers| trailers.get("grpc-status"))
-        .or(early.as_ref())
-        .context("no grpc-status")?;
-    ensure!(status == "0", "grpc-status {status:?}: {trailers:?}");
+    // Trailers-Only: the status stands among the headers.
+    let end = body.trailers().await?.unwrap_or(headers);
+    let status = end.get("grpc-status").context("no grpc-status")?;
+    ensure!(status == "0", "the call failed: {end:?}");
     ensure!(received == expected, "{received} bytes of {expected}");
     Ok(())
 }
