@@ -75,6 +75,18 @@ pub(crate) struct Files {
     pub(crate) token: PathBuf,
 }
 
+impl Instance {
+    /// Where the shop's gateway tells its metrics: not beside the routes that strangers reach.
+    pub(crate) fn admin(&self) -> Option<Address> {
+        match &self.application {
+            Some(Address::Unix(path)) if self.program.shop.as_deref() == Some("gateway") => {
+                Some(Address::Unix(path.with_file_name("admin.sock")))
+            }
+            _ => None,
+        }
+    }
+}
+
 /// A TCP port on loopback or a Unix socket.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Address {

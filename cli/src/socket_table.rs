@@ -100,6 +100,15 @@ fn add_application(instance: &Instance, rows: &mut Vec<Row>) {
         instance.protocol.as_str(),
         who,
     ));
+    if let Some(admin) = instance.admin() {
+        let who = "its own user (folder of mode 0700)".to_owned();
+        rows.push(row(
+            &instance.name,
+            &admin.to_string(),
+            "http (metrics)",
+            who,
+        ));
+    }
 }
 
 fn callers(plan: &Plan, service: &str) -> String {

@@ -79,6 +79,8 @@ impl Instance {
             paths.key("page-token").display().to_string(),
         );
         if shop == "gateway" {
+            let admin = self.admin().map(|address| address.to_string());
+            env.extend(admin.map(|address| (own("ADMIN_LISTEN"), address)));
             return;
         }
         // The one setting that is taken from outside: it selects PostgreSQL.

@@ -15,7 +15,7 @@ use shop_chassis::{Clock, Failure};
 use tonic::Code;
 
 use crate::exposed::Rpc;
-pub(crate) use keys::{KeySet, keep_fresh};
+pub(crate) use keys::{KeySet, LARGEST_KEY_SET, keep_fresh};
 
 /// Verifies tokens and asks for scopes.
 #[derive(Debug)]

@@ -10,15 +10,35 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use tonic::Status;
 
+use crate::limit::{Hits, Limit};
+
 const PREFIX: usize = 5;
 
 /// Whether the bound was broken.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Excess(Arc<AtomicBool>);
+#[derive(Debug, Clone)]
+pub(crate) struct Excess {
+    set: Arc<AtomicBool>,
+    hits: Arc<Hits>,
+    limit: Limit,
+}
 
 impl Excess {
+    /// Counted as a hit of this limit once it is set.
+    pub(crate) fn of(limit: Limit, hits: &Arc<Hits>) -> Self {
+        Self {
+            set: Arc::default(),
+            hits: Arc::clone(hits),
+            limit,
+        }
+    }
+
     pub(crate) fn is_set(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+        self.set.load(Ordering::Relaxed)
+    }
+
+    fn set(&self) {
+        self.set.store(true, Ordering::Relaxed);
+        self.hits.count(self.limit);
     }
 }
 
@@ -101,7 +121,7 @@ where
         if fits {
             return Poll::Ready(Some(Ok(frame)));
         }
-        self.excess.0.store(true, Ordering::Relaxed);
+        self.excess.set();
         Poll::Ready(Some(Err(Status::resource_exhausted(
             "a message is too large",
         ))))

@@ -4,6 +4,7 @@ use http::request::Parts;
 
 use crate::config::Limits;
 use crate::error::Refusal;
+use crate::limit::Limit;
 
 /// HTTP/2 counts this much a header besides its name and value.
 const EACH: usize = 32;
@@ -17,7 +18,7 @@ pub(crate) fn check(parts: &Parts, limits: &Limits) -> Result<(), Refusal> {
         .map_or(0, |uri| uri.as_str().len());
     if uri > limits.uri {
         let message = format!("path and query are longer than {} bytes", limits.uri);
-        return Err(Refusal::new("URI_TOO_LONG", message));
+        return Err(Refusal::new("URI_TOO_LONG", message).past(Limit::Uri));
     }
     let (mut count, mut bytes) = (0, 0);
     for (name, value) in &parts.headers {
@@ -29,11 +30,11 @@ pub(crate) fn check(parts: &Parts, limits: &Limits) -> Result<(), Refusal> {
     }
     if count > limits.header_count {
         let message = format!("there are more than {} headers", limits.header_count);
-        return Err(Refusal::new("HEADERS_TOO_LARGE", message));
+        return Err(Refusal::new("HEADERS_TOO_LARGE", message).past(Limit::HeaderCount));
     }
     if bytes > limits.header_bytes {
         let message = format!("the headers are larger than {} bytes", limits.header_bytes);
-        return Err(Refusal::new("HEADERS_TOO_LARGE", message));
+        return Err(Refusal::new("HEADERS_TOO_LARGE", message).past(Limit::HeaderList));
     }
     Ok(())
 }

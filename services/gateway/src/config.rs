@@ -12,6 +12,8 @@ pub struct Config {
     pub instance: Instance,
     /// `OUTRIGGER_OUTBOUND_ADDR`: the sidecar's outbound side, where every service is reached.
     pub outbound: Address,
+    /// `SHOP_GATEWAY_ADMIN_LISTEN`: where metrics are told (nowhere). Its callers are no strangers, unlike the gateway's.
+    pub admin: Option<Address>,
     /// What a request may be.
     pub limits: Limits,
     /// `SHOP_GATEWAY_KEY_SET_TTL`: how often identity's key set is read (5m).
@@ -103,6 +105,7 @@ impl shop_chassis::Config for Config {
         Ok(Self {
             instance: env.instance(Self::SERVICE),
             outbound: env.outbound()?,
+            admin: env.parsed("SHOP_GATEWAY_ADMIN_LISTEN")?,
             limits: Limits::load(env)?,
             key_set_ttl: env.duration("SHOP_GATEWAY_KEY_SET_TTL", Duration::from_secs(300))?,
         })

@@ -15,6 +15,7 @@ use shop_chassis::Failure;
 use tonic::{Code, Status};
 
 use crate::json;
+use crate::limit::Limit;
 
 /// The mesh's own errors carry this domain.
 const MESH: &str = "outrigger";
@@ -26,6 +27,7 @@ pub(crate) struct Refusal {
     message: String,
     field: Option<(String, String)>,
     allow: Vec<Method>,
+    limit: Option<Limit>,
 }
 
 impl Refusal {
@@ -35,6 +37,16 @@ impl Refusal {
             message: message.into(),
             field: None,
             allow: Vec::new(),
+            limit: None,
+        }
+    }
+
+    /// The request is past this limit.
+    #[must_use]
+    pub(crate) fn past(self, limit: Limit) -> Self {
+        Self {
+            limit: Some(limit),
+            ..self
         }
     }
 
@@ -69,6 +81,10 @@ impl Refusal {
 
     pub(crate) fn reason(&self) -> &'static str {
         self.reason
+    }
+
+    pub(crate) fn limit(&self) -> Option<Limit> {
+        self.limit
     }
 
     /// The field that the error names.

@@ -12,7 +12,10 @@ use crate::exposed::{Exposed, Rpc};
 
 /// A place for each request that may be under way, a method.
 #[derive(Debug)]
-pub(crate) struct InFlight(HashMap<String, Arc<Semaphore>>);
+pub(crate) struct InFlight {
+    places: HashMap<String, Arc<Semaphore>>,
+    most: usize,
+}
 
 impl InFlight {
     pub(crate) fn new(exposed: &Exposed, most: usize) -> Self {
@@ -21,12 +24,24 @@ impl InFlight {
             let name = rpc.method.full_name().to_owned();
             (name, Arc::new(Semaphore::new(most)))
         });
-        Self(places.collect())
+        Self {
+            places: places.collect(),
+            most,
+        }
+    }
+
+    /// Of the method that has most of them.
+    pub(crate) fn largest(&self) -> usize {
+        let free = self
+            .places
+            .values()
+            .map(|places| places.available_permits());
+        self.most - free.min().unwrap_or(self.most)
     }
 
     /// A place, given back when dropped; nobody waits for one.
     pub(crate) fn enter(&self, rpc: &Rpc) -> Result<OwnedSemaphorePermit, Failure> {
-        let places = self.0.get(rpc.method.full_name()).cloned();
+        let places = self.places.get(rpc.method.full_name()).cloned();
         places
             .and_then(|places| places.try_acquire_owned().ok())
             .ok_or_else(|| {

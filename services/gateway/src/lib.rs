@@ -27,6 +27,8 @@ mod error;
 mod in_flight;
 /// JSON as the contract reads and prints it.
 mod json;
+/// The limits as metrics.
+mod limit;
 /// One line a request.
 mod log;
 /// The API's description, from the routes that serve it.
@@ -45,18 +47,22 @@ use axum::Router;
 use axum::extract::Request;
 use axum::response::Response;
 use axum::routing::get;
-use http::{Method, StatusCode};
+use http::{HeaderMap, Method, StatusCode};
 use shop_chassis::client::Outbound;
 use shop_chassis::clock::SystemClock;
-use shop_chassis::{CancellationToken, Listener, Server};
+use shop_chassis::{Address, CancellationToken, Failure, Instance, Listener, Server};
+use tokio::sync::OwnedSemaphorePermit;
 use tonic::service::RoutesBuilder;
+use tonic::{Code, Status};
 
 use auth::{KeySet, Verifier};
 pub use config::Config;
 use config::Limits;
 use error::Refusal;
-use exposed::Exposed;
+use exposed::{Exposed, Rpc};
 use in_flight::InFlight;
+use limit::{Hits, Limit};
+use rest::Timeout;
 use upstream::Upstreams;
 
 /// What every request needs.
@@ -65,9 +71,38 @@ struct Gateway {
     limits: Limits,
     exposed: Exposed,
     in_flight: InFlight,
+    hits: Arc<Hits>,
     upstreams: Upstreams,
     verifier: Verifier,
     open_api: String,
+}
+
+impl Gateway {
+    /// A place for one more request of the method.
+    fn enter(&self, rpc: &Rpc) -> Result<OwnedSemaphorePermit, Failure> {
+        let entered = self.in_flight.enter(rpc);
+        entered.inspect_err(|_| self.hits.count(Limit::InFlight))
+    }
+
+    fn timeout(&self, headers: &HeaderMap) -> Result<Timeout, Failure> {
+        let timeout = rest::timeout(headers, &self.limits)?;
+        if timeout.limit == Some(Limit::GrpcTimeoutMax) {
+            self.hits.count(Limit::GrpcTimeoutMax);
+        }
+        Ok(timeout)
+    }
+
+    /// A request that stated no time had the gateway's, and it was not enough.
+    fn count_late(&self, status: &Status, timeout: Timeout) {
+        let late = status.code() == Code::DeadlineExceeded;
+        if late && timeout.limit == Some(Limit::RouteTimeout) {
+            self.hits.count(Limit::RouteTimeout);
+        }
+    }
+
+    fn metrics(&self) -> String {
+        self.hits.render(&self.limits, self.in_flight.largest())
+    }
 }
 
 /// Serves until `shutdown`; the caller owns the socket and the signals.
@@ -77,7 +112,9 @@ pub async fn serve(
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
     let exposed = Exposed::compile(outrigger_proto::pool())?;
-    let upstreams = Upstreams::new(&Outbound::new(config.outbound), exposed.services())?;
+    let hits = Arc::default();
+    let outbound = Outbound::new(config.outbound);
+    let upstreams = Upstreams::new(&outbound, exposed.services(), &hits)?;
     let keys = KeySet::default();
     let gateway = Arc::new(Gateway {
         limits: config.limits,
@@ -85,6 +122,7 @@ pub async fn serve(
         verifier: Verifier::new(keys.clone(), Arc::new(SystemClock)),
         upstreams: upstreams.clone(),
         in_flight: InFlight::new(&exposed, config.limits.in_flight),
+        hits,
         exposed,
     });
     let router = router(Arc::clone(&gateway))?;
@@ -94,11 +132,40 @@ pub async fn serve(
         config.key_set_ttl,
         shutdown.clone(),
     );
+    let admin = admin(&config.instance, config.admin, gateway, shutdown.clone());
     let server = Server::http(&config.instance, router)
         .requires(keys)
         .serve(listener, shutdown);
-    let (served, ()) = tokio::join!(server, refresh);
-    Ok(served?)
+    let server = async { Ok(server.await?) };
+    let refresh = async {
+        refresh.await;
+        Ok(())
+    };
+    tokio::try_join!(server, admin, refresh)?;
+    Ok(())
+}
+
+/// `GET /metrics` on a socket of its own: nothing of it is for strangers.
+async fn admin(
+    instance: &Instance,
+    address: Option<Address>,
+    gateway: Arc<Gateway>,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
+    let Some(address) = address else {
+        return Ok(());
+    };
+    let listener = Listener::bind(&address)
+        .await
+        .with_context(|| format!("cannot listen on {address} (SHOP_GATEWAY_ADMIN_LISTEN)"))?;
+    let metrics = get(async move || {
+        let kind = [(http::header::CONTENT_TYPE, "text/plain; version=0.0.4")];
+        (kind, gateway.metrics())
+    });
+    let routes = Router::new().route("/metrics", metrics);
+    Ok(Server::http(instance, routes)
+        .serve(listener, shutdown)
+        .await?)
 }
 
 fn router(gateway: Arc<Gateway>) -> anyhow::Result<Router> {

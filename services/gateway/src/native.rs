@@ -2,6 +2,8 @@
 
 mod answer;
 
+use std::sync::Arc;
+
 use axum::extract::Request;
 use axum::response::Response;
 use http::header::{CONTENT_TYPE, TE};
@@ -13,8 +15,9 @@ use tonic::{Code, Status};
 
 use crate::auth::User;
 use crate::bounded::{Bounded, Excess};
+use crate::limit::Limit;
 use crate::log::Line;
-use crate::rest::{forwarded, request_id, timeout};
+use crate::rest::{forwarded, request_id};
 use crate::upstream::{self, told};
 use crate::{Gateway, bounds, error};
 use answer::Passing;
@@ -30,7 +33,7 @@ pub(crate) fn is_grpc(headers: &HeaderMap) -> bool {
 }
 
 /// Answers a gRPC request; an error is Trailers-Only under HTTP 200.
-pub(crate) async fn call(gateway: &Gateway, request: Request) -> Response {
+pub(crate) async fn call(gateway: &Arc<Gateway>, request: Request) -> Response {
     let mut line = Line::begin(request.method());
     let id = request_id(request.headers());
     let (mut response, reason) = match pass(gateway, request, &id, &mut line).await {
@@ -50,14 +53,17 @@ pub(crate) async fn call(gateway: &Gateway, request: Request) -> Response {
 }
 
 async fn pass(
-    gateway: &Gateway,
+    gateway: &Arc<Gateway>,
     request: Request,
     request_id: &str,
     line: &mut Line,
 ) -> Result<Response, Status> {
     let began = Instant::now();
     let (parts, body) = request.into_parts();
-    bounds::check(&parts, &gateway.limits).map_err(|refusal| refusal.failure())?;
+    bounds::check(&parts, &gateway.limits).map_err(|refusal| {
+        refusal.limit().inspect(|limit| gateway.hits.count(*limit));
+        refusal.failure()
+    })?;
     let rpc = gateway.exposed.grpc(parts.uri.path()).ok_or_else(|| {
         Failure::new(
             Code::Unimplemented,
@@ -67,12 +73,13 @@ async fn pass(
     })?;
     line.route = parts.uri.path().to_owned();
     rpc.method.full_name().clone_into(&mut line.rpc);
-    let deadline = began + timeout(&parts.headers, &gateway.limits)?;
+    let timeout = gateway.timeout(&parts.headers)?;
+    let deadline = began + timeout.after;
     let user = gateway.verifier.admit(&parts.headers, rpc).await?;
     line.user = user.as_ref().map(User::id);
-    let place = gateway.in_flight.enter(rpc)?;
+    let place = gateway.enter(rpc)?;
 
-    let excess = Excess::default();
+    let excess = Excess::of(Limit::GrpcMessage, &gateway.hits);
     let body = Bounded::new(body, gateway.limits.message, excess.clone());
     let mut call = http::Request::new(Body::new(body));
     *call.method_mut() = http::Method::POST;
@@ -84,11 +91,22 @@ async fn pass(
     call.headers_mut().insert("grpc-timeout", told);
     let answer = gateway.upstreams.stream(&rpc.authority, call);
     let answer = match tokio::time::timeout_at(deadline, answer).await {
-        Err(_) => return Err(upstream::too_late().into()),
+        Err(_) => {
+            let status = upstream::too_late().into();
+            gateway.count_late(&status, timeout);
+            return Err(status);
+        }
         Ok(Err(_)) if excess.is_set() => return Err(answer::too_large()),
         Ok(answer) => answer?,
     };
-    Ok(Passing::new(request_id, excess, place).pass(answer))
+    let passing = Passing {
+        request_id: request_id.to_owned(),
+        gateway: Arc::clone(gateway),
+        timeout,
+        excess,
+        _place: place,
+    };
+    Ok(passing.pass(answer))
 }
 
 fn headers(outside: &HeaderMap, user: Option<&User>) -> HeaderMap {

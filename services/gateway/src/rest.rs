@@ -18,12 +18,13 @@ use tonic::Status;
 use crate::error::{self, Refusal};
 use crate::exposed::{Binding, Body as Bound};
 use crate::json;
+use crate::limit::Limit;
 use crate::log::Line;
 use crate::route::{Found, Path, Template};
 use crate::transcode;
 use crate::upstream::{Answer, Call};
 use crate::{Gateway, bounds};
-pub(crate) use headers::{OUTWARDS, forwarded, request_id, timeout};
+pub(crate) use headers::{OUTWARDS, Timeout, forwarded, request_id, timeout};
 
 /// Why a request gets no answer of its service's.
 enum Stop {
@@ -61,6 +62,7 @@ pub(crate) async fn call(gateway: &Gateway, request: Request) -> Response {
         Ok(response) => response,
         Err(Stop::Options(methods)) => error::options(&methods),
         Err(Stop::Refused(refusal)) => {
+            refusal.limit().inspect(|limit| gateway.hits.count(*limit));
             refusal.reason().clone_into(&mut reason);
             error::refused(&refusal, &request_id)
         }
@@ -90,13 +92,14 @@ async fn answer(
     let rpc = &binding.rpc;
     line.route = template.open_api_path();
     rpc.method.full_name().clone_into(&mut line.rpc);
-    let deadline = began + timeout(&parts.headers, limits)?;
+    let timeout = gateway.timeout(&parts.headers)?;
+    let deadline = began + timeout.after;
     if binding.body != Bound::None {
         body::check_kind(&parts.headers, &body)?;
     }
     let user = gateway.verifier.admit(&parts.headers, rpc).await?;
     line.user = user.as_ref().map(crate::auth::User::id);
-    let _place = gateway.in_flight.enter(rpc)?;
+    let _place = gateway.enter(rpc)?;
     let bytes = body::read(body, limits).await?;
     let message = transcode::bind(binding, template, &path, parts.uri.query(), &bytes, limits)?;
     let call = Call {
@@ -104,10 +107,12 @@ async fn answer(
         path: &rpc.path(),
         deadline,
         largest: limits.response,
+        limit: Limit::Response,
     };
     let metadata = forwarded(&parts.headers, user.as_ref());
     let message = message.encode_to_vec().into();
-    let answer = gateway.upstreams.unary(&call, metadata, message).await?;
+    let answer = gateway.upstreams.unary(&call, metadata, message).await;
+    let answer = answer.inspect_err(|status| gateway.count_late(status, timeout))?;
     Ok(print(binding, &answer)?)
 }
 

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -20,13 +21,17 @@ use tonic::{Code, Extensions, Request, Status};
 use tower::{Service, ServiceExt as _};
 
 use crate::bounded::{Bounded, Excess};
+use crate::limit::{Hits, Limit};
 
 /// Of what is left, this much is kept for the answer's way back.
 const WAY_BACK: Duration = Duration::from_millis(10);
 
 /// One connection to the sidecar a service.
 #[derive(Debug, Clone)]
-pub(crate) struct Upstreams(HashMap<String, Peer>);
+pub(crate) struct Upstreams {
+    peers: HashMap<String, Peer>,
+    hits: Arc<Hits>,
+}
 
 /// What is called, and its bounds.
 #[derive(Debug)]
@@ -36,6 +41,8 @@ pub(crate) struct Call<'a> {
     pub(crate) deadline: Instant,
     /// Bytes of the answer.
     pub(crate) largest: usize,
+    /// What a larger answer counts as.
+    pub(crate) limit: Limit,
 }
 
 /// A service's answer.
@@ -46,12 +53,19 @@ pub(crate) struct Answer {
 }
 
 impl Upstreams {
-    pub(crate) fn new(outbound: &Outbound, services: BTreeSet<String>) -> Result<Self, BadName> {
+    pub(crate) fn new(
+        outbound: &Outbound,
+        services: BTreeSet<String>,
+        hits: &Arc<Hits>,
+    ) -> Result<Self, BadName> {
         let peers = services.into_iter().map(|name| {
             let peer = outbound.peer(&name)?;
             Ok((name, peer))
         });
-        Ok(Self(peers.collect::<Result<_, BadName>>()?))
+        Ok(Self {
+            peers: peers.collect::<Result<_, BadName>>()?,
+            hits: Arc::clone(hits),
+        })
     }
 
     /// One request, one answer.
@@ -63,7 +77,7 @@ impl Upstreams {
     ) -> Result<Answer, Status> {
         let path = PathAndQuery::try_from(call.path)
             .map_err(|error| Status::internal(error.to_string()))?;
-        let excess = Excess::default();
+        let excess = Excess::of(call.limit, &self.hits);
         let capped = Capped {
             peer: self.peer(call.authority)?,
             largest: call.largest,
@@ -104,7 +118,7 @@ impl Upstreams {
     }
 
     fn peer(&self, authority: &str) -> Result<Peer, Status> {
-        let peer = self.0.get(authority).cloned();
+        let peer = self.peers.get(authority).cloned();
         peer.ok_or_else(|| Status::internal(format!("{authority} has methods and no peer")))
     }
 }

@@ -15,6 +15,7 @@ use shop_chassis::health::Dependency;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::limit::Limit;
 use crate::upstream::{Call, Upstreams};
 
 /// After its last success the old set is believed this long.
@@ -23,6 +24,8 @@ const STALE: Duration = Duration::from_secs(3600);
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Unknown keys cause a refresh at most this often.
 const PAUSE: Duration = Duration::from_secs(30);
+/// Bytes of a set.
+pub(crate) const LARGEST_KEY_SET: usize = 1024 * 1024;
 const FIRST_RETRY: Duration = Duration::from_millis(100);
 const LONGEST_RETRY: Duration = Duration::from_secs(5);
 
@@ -156,7 +159,8 @@ async fn read(upstreams: &Upstreams) -> Result<HashMap<String, DecodingKey>, Str
         authority: "identity",
         path: "/shop.identity.v1.SessionService/GetJwks",
         deadline: Instant::now() + Duration::from_secs(5),
-        largest: 1024 * 1024,
+        largest: LARGEST_KEY_SET,
+        limit: Limit::KeySet,
     };
     let message = GetJwksRequest {}.encode_to_vec().into();
     let answer = upstreams

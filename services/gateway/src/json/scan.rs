@@ -9,6 +9,7 @@ use prost_reflect::MessageDescriptor;
 use super::expected::Expected;
 use super::spelling;
 use crate::error::Refusal;
+use crate::limit::Limit;
 
 /// Checks the text of a message of this kind.
 pub(super) fn check(kind: &MessageDescriptor, text: &[u8], deepest: usize) -> Result<(), Refusal> {
@@ -79,7 +80,7 @@ impl Scan<'_> {
     fn enter(&mut self, place: Place) -> Result<(), Refusal> {
         if self.open.len() == self.deepest {
             let message = format!("the body is nested deeper than {} levels", self.deepest);
-            return Err(Refusal::new("JSON_INVALID", message));
+            return Err(Refusal::new("JSON_INVALID", message).past(Limit::JsonDepth));
         }
         let at_name = matches!(place, Place::Name(_));
         let expected = self.expected();

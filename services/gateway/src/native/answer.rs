@@ -2,6 +2,7 @@
 //! strangers may hear them. It holds the request's place until the last byte.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use axum::response::Response;
@@ -13,9 +14,10 @@ use tokio::sync::OwnedSemaphorePermit;
 use tonic::body::Body;
 use tonic::{Code, Status};
 
+use crate::Gateway;
 use crate::bounded::Excess;
 use crate::error;
-use crate::rest::OUTWARDS;
+use crate::rest::{OUTWARDS, Timeout};
 
 /// What gRPC itself needs.
 const PROTOCOL: [&str; 7] = [
@@ -31,9 +33,11 @@ const PROTOCOL: [&str; 7] = [
 /// What is known of a call that passes.
 #[derive(Debug)]
 pub(super) struct Passing {
-    request_id: String,
-    excess: Excess,
-    _place: OwnedSemaphorePermit,
+    pub(super) request_id: String,
+    pub(super) gateway: Arc<Gateway>,
+    pub(super) timeout: Timeout,
+    pub(super) excess: Excess,
+    pub(super) _place: OwnedSemaphorePermit,
 }
 
 #[derive(Debug)]
@@ -44,14 +48,6 @@ struct Answer {
 }
 
 impl Passing {
-    pub(super) fn new(request_id: &str, excess: Excess, place: OwnedSemaphorePermit) -> Self {
-        Self {
-            request_id: request_id.to_owned(),
-            excess,
-            _place: place,
-        }
-    }
-
     pub(super) fn pass(self, answer: http::Response<Body>) -> Response {
         let (mut parts, inner) = answer.into_parts();
         parts.headers = self.listed(&parts.headers);
@@ -74,6 +70,7 @@ impl Passing {
         let Some(status) = Status::from_header_map(inside).filter(|s| s.code() != Code::Ok) else {
             return headers;
         };
+        self.gateway.count_late(&status, self.timeout);
         let status = if self.excess.is_set() {
             too_large()
         } else {

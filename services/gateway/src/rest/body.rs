@@ -12,6 +12,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::config::Limits;
 use crate::error::Refusal;
+use crate::limit::Limit;
 
 /// Refuses a body that is said to be something else than plain JSON.
 pub(super) fn check_kind(headers: &HeaderMap, body: &Body) -> Result<(), Refusal> {
@@ -51,7 +52,7 @@ fn is_json(headers: &HeaderMap) -> bool {
 pub(super) async fn read(mut body: Body, limits: &Limits) -> Result<Bytes, Refusal> {
     let too_large = || {
         let message = format!("the body is larger than {} bytes", limits.body);
-        Refusal::new("MESSAGE_TOO_LARGE", message)
+        Refusal::new("MESSAGE_TOO_LARGE", message).past(Limit::JsonBody)
     };
     if body.size_hint().lower() > u64::try_from(limits.body).unwrap_or(u64::MAX) {
         return Err(too_large());
@@ -60,8 +61,10 @@ pub(super) async fn read(mut body: Body, limits: &Limits) -> Result<Bytes, Refus
     let mut bytes = BytesMut::new();
     loop {
         let next = timeout_at(began + patience(bytes.len(), limits), body.frame()).await;
-        let next =
-            next.map_err(|_| Refusal::new("BODY_TOO_SLOW", "the body did not arrive in time"))?;
+        let next = next.map_err(|_| {
+            Refusal::new("BODY_TOO_SLOW", "the body did not arrive in time")
+                .past(Limit::RequestBody)
+        })?;
         let Some(frame) = next else {
             return Ok(bytes.freeze());
         };

@@ -8,6 +8,7 @@ use shop_chassis::context::parse_timeout;
 
 use crate::auth::User;
 use crate::config::Limits;
+use crate::limit::Limit;
 
 const PRINCIPAL: HeaderName = HeaderName::from_static("x-outrigger-principal");
 const STATUS: &str = "x-outrigger-http-status";
@@ -89,8 +90,16 @@ fn trace_id(headers: &HeaderMap) -> String {
         .to_owned()
 }
 
-/// How long the request may take: as its caller says, within our bounds.
-pub(crate) fn timeout(headers: &HeaderMap, limits: &Limits) -> Result<Duration, Failure> {
+/// How long a request may take.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Timeout {
+    pub(crate) after: Duration,
+    /// The bound of ours that set it, if its caller's word did not.
+    pub(crate) limit: Option<Limit>,
+}
+
+/// As its caller says, within our bounds.
+pub(crate) fn timeout(headers: &HeaderMap, limits: &Limits) -> Result<Timeout, Failure> {
     let stated = |name: &'static str, parse: fn(&str) -> Option<Duration>| {
         let Some(value) = headers.get(name) else {
             return Ok(None);
@@ -104,7 +113,14 @@ pub(crate) fn timeout(headers: &HeaderMap, limits: &Limits) -> Result<Duration, 
         Some(timeout) => Some(timeout),
         None => stated("x-request-timeout", seconds)?,
     };
-    Ok(stated.unwrap_or(limits.timeout).min(limits.longest_timeout))
+    let (after, limit) = match stated {
+        None => (limits.timeout, Some(Limit::RouteTimeout)),
+        Some(stated) if stated > limits.longest_timeout => {
+            (limits.longest_timeout, Some(Limit::GrpcTimeoutMax))
+        }
+        Some(stated) => (stated, None),
+    };
+    Ok(Timeout { after, limit })
 }
 
 /// `1.5s`

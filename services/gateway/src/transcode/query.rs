@@ -8,6 +8,7 @@ use prost_reflect::ReflectMessage as _;
 
 use super::{Assignment, Source, find};
 use crate::error::Refusal;
+use crate::limit::Limit;
 
 /// Names and values, decoded, in order.
 pub(super) fn parse(query: &str, longest: usize) -> Result<Vec<(String, String)>, Refusal> {
@@ -22,7 +23,8 @@ pub(super) fn parse(query: &str, longest: usize) -> Result<Vec<(String, String)>
         return Err(Refusal::new(
             "PARAMETER_UNKNOWN",
             format!("a query holds at most {longest} parameters"),
-        ));
+        )
+        .past(Limit::QueryParameters));
     }
     Ok(parameters)
 }

@@ -11,14 +11,15 @@ use shop_chassis::scratch::Served;
 use crate::client::{self, Reply};
 use crate::mesh::Mesh;
 
+const ADMIN: &str = "admin.sock";
 const ORDERS: &str = "/api/v1/orders";
 
 #[derive(Debug)]
 pub(crate) struct Gateway {
     pub(crate) mesh: Mesh,
     served: Served,
-    /// Holds the mesh's socket.
-    _folder: tempfile::TempDir,
+    /// Holds the sockets of the mesh and of the gateway's metrics.
+    folder: tempfile::TempDir,
 }
 
 impl Gateway {
@@ -43,8 +44,10 @@ impl Gateway {
         let mesh = Mesh::start(&socket);
         prepare(&mesh);
         let outbound = format!("unix:{}", socket.display());
+        let admin = format!("unix:{}", folder.path().join(ADMIN).display());
         let own = [
             ("OUTRIGGER_OUTBOUND_ADDR", outbound.as_str()),
+            ("SHOP_GATEWAY_ADMIN_LISTEN", admin.as_str()),
             ("OUTRIGGER_INSTANCE", "gateway-v1-0"),
         ];
         let env = Environment::of(own.into_iter().chain(settings));
@@ -52,7 +55,7 @@ impl Gateway {
         Self {
             mesh,
             served,
-            _folder: folder,
+            folder,
         }
     }
 
@@ -77,6 +80,24 @@ impl Gateway {
 
     pub(crate) async fn health(&self) -> u16 {
         self.served.get("/health").await.0
+    }
+
+    /// How often a limit was met.
+    pub(crate) async fn hits(&self, limit: &str) -> u64 {
+        self.metric("outrigger_limit_hits_total", limit).await as u64
+    }
+
+    /// A sample of a limit's metrics.
+    pub(crate) async fn metric(&self, name: &str, limit: &str) -> f64 {
+        let socket = self.folder.path().join(ADMIN);
+        let reply = client::http1(&socket, "GET", "/metrics", HeaderMap::new(), "").await;
+        let sample = format!("{name}{{scope=\"edge\",limit=\"{limit}\"}} ");
+        let value = reply
+            .text
+            .lines()
+            .find_map(|line| line.strip_prefix(&sample));
+        let value = value.unwrap_or_else(|| panic!("no {sample}in {}", reply.text));
+        value.parse().unwrap()
     }
 
     pub(crate) async fn get(&self, path: &str, token: Option<&str>) -> Reply {

@@ -32,6 +32,7 @@ async fn a_body_has_a_largest_size() {
     assert_eq!(reply.reason(), "MESSAGE_TOO_LARGE");
     assert_eq!(reply.json()["error"]["status"], "RESOURCE_EXHAUSTED");
     assert_eq!(gateway.mesh.orders().len(), 1);
+    assert_eq!(gateway.hits("json_body").await, 1);
     gateway.stop().await;
 }
 
@@ -44,6 +45,7 @@ async fn a_body_of_unknown_length_is_cut_at_the_limit() {
         (reply.status, reply.reason().as_str()),
         (413, "MESSAGE_TOO_LARGE")
     );
+    assert_eq!(gateway.hits("json_body").await, 1);
     gateway.stop().await;
 }
 
@@ -69,6 +71,7 @@ async fn a_body_arrives_within_its_time() {
         (408, "BODY_TOO_SLOW")
     );
     assert_eq!(reply.json()["error"]["status"], "DEADLINE_EXCEEDED");
+    assert_eq!(gateway.hits("request_body").await, 1);
     gateway.stop().await;
 }
 
@@ -88,6 +91,7 @@ async fn a_body_does_not_trickle() {
         (reply.status, reply.reason().as_str()),
         (408, "BODY_TOO_SLOW")
     );
+    assert_eq!(gateway.hits("request_body").await, 1);
     gateway.stop().await;
 }
 
@@ -112,6 +116,8 @@ async fn a_query_and_an_address_have_a_largest_size() {
             assert_eq!(reply.reason(), "URI_TOO_LONG");
         }
     }
+    assert_eq!(gateway.hits("query_parameters").await, 1);
+    assert_eq!(gateway.hits("uri").await, 1);
     gateway.stop().await;
 }
 
@@ -139,6 +145,8 @@ async fn headers_have_a_largest_number_and_size() {
             assert_eq!(reply.reason(), "HEADERS_TOO_LARGE");
         }
     }
+    assert_eq!(gateway.hits("header_list").await, 1);
+    assert_eq!(gateway.hits("header_count").await, 1);
     gateway.stop().await;
 }
 
@@ -149,6 +157,7 @@ async fn an_answer_that_becomes_json_has_a_largest_size() {
     let reply = gateway.get("/v1/products/a", None).await;
     assert_eq!(reply.status, 500, "{reply:?}");
     assert_eq!(reply.json()["error"]["message"], "internal error");
+    assert_eq!(gateway.hits("response").await, 1);
     gateway.stop().await;
 }
 
@@ -189,6 +198,8 @@ async fn a_request_has_a_deadline_of_its_own_or_the_gateways() {
         let reply = gateway.raw("GET", "/v1/products/a", headers, "").await;
         assert_eq!(reply.status, 400, "{bad}: {reply:?}");
     }
+    assert_eq!(gateway.hits("route_timeout").await, 1);
+    assert_eq!(gateway.hits("grpc_timeout_max").await, 1);
     gateway.stop().await;
 }
 
@@ -224,5 +235,41 @@ async fn only_so_many_requests_of_a_method_are_in_flight() {
     tokio::time::timeout(Duration::from_secs(10), again)
         .await
         .expect("its place is free again");
+    assert!(gateway.hits("in_flight").await >= 1);
+    assert!((gateway.metric("outrigger_limit", "in_flight").await - 1.0).abs() < 1e-9);
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn a_body_has_a_largest_depth() {
+    let gateway = Gateway::with([("SHOP_GATEWAY_JSON_DEPTH", "2")]).await;
+    let token = alice("orders:write");
+    // The object, its list, the list's object: three levels.
+    let flat = r#"{"items": []}"#;
+    let reply = gateway.order(Some(&token), flat).await;
+    assert_eq!(reply.status, 201, "{reply:?}");
+    let deep = r#"{"items": [{}]}"#;
+    let reply = gateway.order(Some(&token), deep).await;
+    assert_eq!(
+        (reply.status, reply.reason().as_str()),
+        (400, "JSON_INVALID")
+    );
+    assert_eq!(gateway.hits("json_depth").await, 1);
+    gateway.stop().await;
+}
+
+/// Strangers reach the gateway's routes, and nothing about itself is among them.
+#[tokio::test]
+async fn metrics_are_told_on_a_socket_of_their_own() {
+    let gateway = Gateway::start().await;
+    assert_eq!(gateway.get("/metrics", None).await.status, 404);
+    assert!((gateway.metric("outrigger_limit", "json_body").await - 1_048_576.0).abs() < 1e-9);
+    assert!(
+        gateway
+            .metric("outrigger_limit_usage", "in_flight")
+            .await
+            .abs()
+            < 1e-9
+    );
     gateway.stop().await;
 }

@@ -79,6 +79,7 @@ async fn a_message_has_a_largest_size_and_a_stream_has_none() {
         .call(GET_PRODUCT, &[], Body::from(frame(&[0; 1001])))
         .await;
     assert_eq!(answer.headers()["grpc-status"], "8", "{answer:?}");
+    assert_eq!(gateway.hits("grpc_message").await, 1);
     gateway.stop().await;
 }
 
