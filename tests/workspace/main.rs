@@ -7,4 +7,5 @@
 
 mod contract;
 mod dependency;
+mod docs;
 mod source;

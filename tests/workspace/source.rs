@@ -8,7 +8,7 @@ use outrigger_tests::settings::root;
 const UNSAFE: [&str; 1] = ["tests/harness/external.rs"];
 
 /// Rust sources of the workspace, relative to its root.
-fn sources() -> Vec<(PathBuf, String)> {
+pub(crate) fn sources() -> Vec<(PathBuf, String)> {
     let mut found = Vec::new();
     for folder in [
         "proto", "registry", "sidecar", "services", "cli", "tests", "bench",
