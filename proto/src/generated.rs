@@ -12,6 +12,7 @@
     unreachable_pub,
     unused_qualifications,
     unused_lifetimes,
+    rustdoc::invalid_html_tags,
     reason = "generated"
 )]
 

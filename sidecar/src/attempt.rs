@@ -1,7 +1,7 @@
 //! Once, or again: the stage that repeats a failed attempt where that is safe.
 //!
 //! Keeps the request (up to a bound) until something of a response was released to the caller, holds a response's headers as long as its
-//! kind allows, judges how each attempt ended and asks [`safety::may_retry`]. Counts decisions; never repeats what may have run without
+//! kind allows, judges how each attempt ended and asks `safety::may_retry`. Counts decisions; never repeats what may have run without
 //! the contract's promise.
 
 pub mod budget;

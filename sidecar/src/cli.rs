@@ -1,4 +1,4 @@
-//! The command line, shared by the `sidecar` binary and `outrigger sidecar`. Logging is set up by whoever calls [`run`].
+//! The command line, shared by the `sidecar` binary and `outrigger sidecar`. Logging is set up by whoever calls `run`.
 
 use std::path::PathBuf;
 

@@ -1,6 +1,6 @@
 //! Who tells us: registration, checks and watches at the registry. Never on the data path.
 //!
-//! What the registry says replaces parts of [`Shared`](crate::snapshot::Shared); what it fails to say takes nothing away. A registry that
+//! What the registry says replaces parts of `crate::snapshot::Shared`; what it fails to say takes nothing away. A registry that
 //! forgot us (a fresh one under the same address) gets the registration again.
 
 mod check;

@@ -2,7 +2,7 @@
 //!
 //! `Kind` prints as a *reason flag* (`no_route`): log field, metric label, trailer `x-outrigger-reason`. Whether a failed attempt may be
 //! repeated is decided from `processed` and `Kind`, where it is known, never from the text. An application's own status is an
-//! [`Outcome`](crate::outcome::Outcome), not an `Error`.
+//! `crate::outcome::Outcome`, not an `Error`.
 
 use std::borrow::Cow;
 use std::fmt;

@@ -1,6 +1,6 @@
 //! Who we are and whom we believe: the leaf, the roots, and the TLS configurations made of them.
 //!
-//! All of it is swapped as one [`Material`], so a handshake never mixes an old leaf with new roots. A new leaf is used for new handshakes
+//! All of it is swapped as one `Material`, so a handshake never mixes an old leaf with new roots. A new leaf is used for new handshakes
 //! at once; connections keep theirs until they retire.
 
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! How a call or an attempt ended: one verdict, computed when the stream has ended, read by every consumer.
 //!
-//! A [`Judge`](judge::Judge) watches head, data and end of a response and turns them into an [`Outcome`]; nobody else looks at headers,
-//! trailers or errors. What each consumer makes of it (breaker, estimate, retry) is in [`consumer`].
+//! A `judge::Judge` watches head, data and end of a response and turns them into an `Outcome`; nobody else looks at headers,
+//! trailers or errors. What each consumer makes of it (breaker, estimate, retry) is in `consumer`.
 
 pub mod consumer;
 

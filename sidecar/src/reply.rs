@@ -1,4 +1,4 @@
-//! What the caller hears: the one place where an [`Error`] becomes a Trailers-Only answer, an HTTP answer, trailers or a reset.
+//! What the caller hears: the one place where an `Error` becomes a Trailers-Only answer, an HTTP answer, trailers or a reset.
 //!
 //! Outermost. Before response headers every error has an answer; after them a reset is forwarded as it came and anything else becomes
 //! trailers. It also completes answers that lack a status, so that no gRPC caller ever sees an end without one.

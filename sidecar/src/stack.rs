@@ -1,7 +1,7 @@
-//! What a stage is, and what flows through it: a [`Call`] down, a [`Reply`] up, an [`Error`] instead of a reply.
+//! What a stage is, and what flows through it: a `Call` down, a `Reply` up, an `Error` instead of a reply.
 //!
 //! Stages are plain async functions over `Call`; there is no `poll_ready`: waiting and refusing is admission's work. A route's stack is
-//! boxed once, behind [`Dispatch`]. Nothing is `Send`: a data-plane thread owns its connections and its stacks.
+//! boxed once, behind `Dispatch`. Nothing is `Send`: a data-plane thread owns its connections and its stacks.
 
 use std::future::Future;
 use std::net::SocketAddr;

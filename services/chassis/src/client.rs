@@ -4,7 +4,7 @@
 //! again after it broke.
 //!
 //! An outgoing call carries the trace, the baggage and what is left of the
-//! deadline of the call being served ([`Context`]).
+//! deadline of the call being served (`Context`).
 
 use std::error::Error;
 use std::pin::Pin;

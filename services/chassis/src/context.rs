@@ -1,6 +1,6 @@
 //! Deadline and trace of the call being served, so that what it causes carries
 //! them on. Lives in a task-local: work that is moved to a task of its own
-//! takes the context along with [`Context::current`] and [`Context::scope`].
+//! takes the context along with `Context::current` and `Context::scope`.
 
 use std::future::Future;
 use std::time::Duration;

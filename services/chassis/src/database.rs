@@ -1,6 +1,6 @@
 //! The service's own database: SQLite locally and in tests, PostgreSQL by URL.
-//! The code above is the same: [`Database::read`] for reading,
-//! [`Database::write`] for what belongs together.
+//! The code above is the same: `Database::read` for reading,
+//! `Database::write` for what belongs together.
 //!
 //! On SQLite all writes share one connection and begin IMMEDIATE: a transaction
 //! that reads first and upgrades later fails with SQLITE_BUSY whatever the

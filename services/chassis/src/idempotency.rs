@@ -7,9 +7,9 @@
 //! JSON, field order and protocol make no difference. A key belongs to its
 //! user, or to the calling service.
 //!
-//! [`Idempotency::once`] is for an effect of one transaction. A longer one says
-//! [`begin`](Idempotency::begin) and [`bind`](Idempotency::bind) in its first
-//! transaction and [`finish`](Idempotency::finish) in its last.
+//! `Idempotency::once` is for an effect of one transaction. A longer one says
+//! `Idempotency::begin` and `Idempotency::bind` in its first
+//! transaction and `Idempotency::finish` in its last.
 
 mod fingerprint;
 mod key;

@@ -1,4 +1,4 @@
-//! What the tests of services share. [`Served`] runs a whole service in the
+//! What the tests of services share. `Served` runs a whole service in the
 //! test's process. Databases for the tests of stores: a SQLite file each time, and a database
 //! of its own on the PostgreSQL of `OUTRIGGER_TEST_POSTGRES_URL` where there is
 //! one. Without it the test says so on stderr, and fails when

@@ -3,7 +3,7 @@
 //! a retry hint, the resource. INTERNAL carries no detail: its cause is logged
 //! where it is turned into an answer.
 //!
-//! A service maps its own error enum to a [`Failure`] in one `From`.
+//! A service maps its own error enum to a `Failure` in one `From`.
 
 use std::collections::BTreeMap;
 use std::fmt::Display;

@@ -1,4 +1,4 @@
-//! What each consumer makes of an [`Outcome`]: the breaker, the latency estimate, the retry decision. Total over code, then reason.
+//! What each consumer makes of an `Outcome`: the breaker, the latency estimate, the retry decision. Total over code, then reason.
 
 use tonic::Code;
 

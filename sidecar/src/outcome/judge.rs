@@ -1,4 +1,4 @@
-//! Turns what was seen on a stream into its [`Outcome`]: rows E1 to E28 of the evidence table.
+//! Turns what was seen on a stream into its `Outcome`: rows E1 to E28 of the evidence table.
 
 use http::{HeaderMap, HeaderName, StatusCode};
 use tokio::time::Instant;

@@ -1,4 +1,4 @@
-//! Watches a stream to its end and reports the one [`Outcome`], whatever ends it: trailers, an error, or nobody wanting the rest.
+//! Watches a stream to its end and reports the one `Outcome`, whatever ends it: trailers, an error, or nobody wanting the rest.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
