@@ -18,7 +18,7 @@ check:
     cargo fmt --all --check
     cargo clippy --workspace --all-targets -- -D warnings
     RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
-    cargo deny --locked check licenses bans sources
+    cargo deny --locked --log-level error check licenses bans sources
     cd proto && buf lint
 
 # All tests, or those whose name contains the filter.
