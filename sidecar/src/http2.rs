@@ -23,4 +23,7 @@ pub(crate) mod server;
 /// Connections we make.
 pub(crate) mod client;
 
+/// Header compression of the frame layer of our own, which takes the library's place.
+pub mod hpack;
+
 pub use credit::Credit;
