@@ -23,7 +23,16 @@ pub(crate) mod server;
 /// Connections we make.
 pub(crate) mod client;
 
-/// Header compression of the frame layer of our own, which takes the library's place.
+/// Of the frame layer of our own, which takes the library's place: frames.
+pub mod frame;
+
+/// Header compression.
 pub mod hpack;
+
+/// Flow control.
+pub mod flow;
+
+/// Which frame of a stream may come next.
+pub mod stream;
 
 pub use credit::Credit;

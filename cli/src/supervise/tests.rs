@@ -69,13 +69,9 @@ async fn a_settled_child_is_started_again_and_stopped_for_good() {
         "cd {}; if [ -e once ]; then exec sleep 60; fi; touch once; read x < fifo",
         folder.path().display()
     );
-    assert!(
-        std::process::Command::new("mkfifo")
-            .arg(folder.path().join("fifo"))
-            .status()
-            .unwrap()
-            .success()
-    );
+    let (fifo, mode) = (rustix::fs::FileType::Fifo, rustix::fs::Mode::RWXU);
+    let path = folder.path().join("fifo");
+    rustix::fs::mknodat(rustix::fs::CWD, path, fifo, mode, 0).unwrap();
     let process = supervisor.start(shell("web", &script)).unwrap();
     process.settle();
     // Opening the other end lets it go on; it ends, and what comes after it stays.
