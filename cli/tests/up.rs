@@ -332,8 +332,7 @@ fn kill(pid: i64) {
 
 #[tokio::test]
 async fn an_application_that_cannot_start_ends_the_run_with_its_code_and_last_words() {
-    let mesh =
-        "version: 1\nservices:\n  web: {command: [sh, -c, 'seq 1 40; exit 7'], protocol: http}\n";
+    let mesh = "version: 1\nservices:\n  web: {command: [sh, -c, 'i=0; while [ $i -lt 40 ]; do i=$((i+1)); echo $i; done; exit 7'], protocol: http}\n";
     let mut up = Up::start(mesh);
     assert_eq!(up.end().await, 1);
     let errors = up.errors();

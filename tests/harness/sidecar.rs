@@ -86,6 +86,12 @@ impl Sidecar {
         metric(&text, name, labels)
     }
 
+    /// Every sample of a metric.
+    pub async fn samples(&self, name: &str) -> Vec<f64> {
+        let (_, text) = self.health("/metrics").await.unwrap();
+        samples(&text, name, &[]).collect()
+    }
+
     /// Its process id.
     pub fn pid(&self) -> u32 {
         self.process.id()
@@ -121,12 +127,15 @@ impl Sidecar {
 
 /// The sum of a metric's series in Prometheus' text that carry all the labels.
 pub fn metric(text: &str, name: &str, labels: &[&str]) -> Option<f64> {
+    samples(text, name, labels).reduce(|sum, value| sum + value)
+}
+
+fn samples(text: &str, name: &str, labels: &[&str]) -> impl Iterator<Item = f64> {
     text.lines()
-        .filter(|line| {
+        .filter(move |line| {
             line.strip_prefix(name)
                 .is_some_and(|rest| rest.starts_with(['{', ' ']))
                 && labels.iter().all(|label| line.contains(label))
         })
-        .map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap())
-        .reduce(|sum, value| sum + value)
+        .map(|line| line.rsplit(' ').next().unwrap().parse().unwrap())
 }

@@ -2,6 +2,7 @@
 
 use outrigger_tests::Mesh;
 use outrigger_tests::mesh::Service;
+use tokio::task::JoinSet;
 use tonic::Code;
 
 use crate::ECHO;
@@ -24,12 +25,15 @@ async fn a_refused_call_is_repeated_whatever_it_is() {
         .service(Service::new("orders").instances(2))
         .client("web")
         .run(async |mesh| {
+            // At once, so that they spread over both.
+            mesh.upstreams("orders")[0].refuse_next(5);
+            let mut calls = JoinSet::new();
             for _ in 0..20 {
-                mesh.upstreams("orders")[0].refuse_next(1);
-                mesh.client("web")
-                    .unary("orders", ECHO, "a")
-                    .await
-                    .expect_ok();
+                let client = mesh.client("web").clone();
+                calls.spawn(async move { client.unary("orders", ECHO, "a").await });
+            }
+            while let Some(answer) = calls.join_next().await {
+                answer.unwrap().expect_ok();
             }
             assert_eq!(handled(mesh, "orders"), 20);
             let refused = mesh

@@ -45,7 +45,10 @@ async fn a_child_that_ends_too_early_is_told_with_its_code_and_last_lines() {
     let folder = tempfile::tempdir().unwrap();
     let (mut supervisor, mut early) = supervisor(folder.path(), true);
     supervisor
-        .start(shell("web", "seq 1 30; echo bad >&2; exit 3"))
+        .start(shell(
+            "web",
+            "i=0; while [ $i -lt 30 ]; do i=$((i+1)); echo $i; done; echo bad >&2; exit 3",
+        ))
         .unwrap();
     let end = within(early.next()).await;
     assert_eq!(
