@@ -2,7 +2,6 @@
 
 use outrigger_tests::Mesh;
 use outrigger_tests::mesh::Service;
-use tokio::task::JoinSet;
 use tonic::Code;
 
 use crate::ECHO;
@@ -22,18 +21,13 @@ fn handled(mesh: &Mesh, service: &str) -> u64 {
 #[tokio::test]
 async fn a_refused_call_is_repeated_whatever_it_is() {
     Mesh::builder()
-        .service(Service::new("orders").instances(2))
+        .service("orders")
         .client("web")
         .run(async |mesh| {
-            // At once, so that they spread over both.
-            mesh.upstreams("orders")[0].refuse_next(5);
-            let mut calls = JoinSet::new();
             for _ in 0..20 {
-                let client = mesh.client("web").clone();
-                calls.spawn(async move { client.unary("orders", ECHO, "a").await });
-            }
-            while let Some(answer) = calls.join_next().await {
-                answer.unwrap().expect_ok();
+                mesh.upstreams("orders")[0].refuse_next(1);
+                let client = mesh.client("web");
+                client.unary("orders", ECHO, "a").await.expect_ok();
             }
             assert_eq!(handled(mesh, "orders"), 20);
             let refused = mesh
@@ -42,7 +36,7 @@ async fn a_refused_call_is_repeated_whatever_it_is() {
                 .map(|upstream| upstream.requests().len() as u64)
                 .sum::<u64>()
                 - 20;
-            assert!(refused > 0, "no call met the instance that refuses");
+            assert_eq!(refused, 20, "each call was refused once");
         })
         .await;
 }
@@ -53,7 +47,10 @@ async fn a_method_of_unknown_effect_runs_once_even_if_its_server_dies() {
         .service(Service::new("identity").instances(2).contract("identity"))
         .client("gateway")
         .run(async |mesh| {
-            mesh.upstreams("identity")[0].die_next(1);
+            // Whichever is called first dies, and after it perhaps the other.
+            for upstream in mesh.upstreams("identity") {
+                upstream.die_next(1);
+            }
             let mut failures = Vec::new();
             for _ in 0..20 {
                 let answer = mesh
@@ -65,11 +62,11 @@ async fn a_method_of_unknown_effect_runs_once_even_if_its_server_dies() {
                 }
             }
             assert_eq!(handled(mesh, "identity"), 20, "each call ran once");
-            let [failure] = failures.as_slice() else {
-                panic!("one failure: {failures:?}")
-            };
-            assert_eq!(failure.code(), Code::Unavailable, "{}", failure.summary());
-            assert_eq!(failure.reason(), "connection_lost");
+            assert!(matches!(failures.len(), 1 | 2), "{failures:?}");
+            for failure in failures {
+                assert_eq!(failure.code(), Code::Unavailable, "{}", failure.summary());
+                assert_eq!(failure.reason(), "connection_lost");
+            }
         })
         .await;
 }
@@ -77,10 +74,10 @@ async fn a_method_of_unknown_effect_runs_once_even_if_its_server_dies() {
 #[tokio::test]
 async fn a_method_without_side_effects_is_repeated_when_its_server_dies() {
     Mesh::builder()
-        .service(Service::new("catalog").instances(2).contract("catalog"))
+        .service(Service::new("catalog").contract("catalog"))
         .client("gateway")
         .run(async |mesh| {
-            mesh.upstreams("catalog")[0].die_next(1);
+            mesh.upstream("catalog").die_next(1);
             for _ in 0..20 {
                 mesh.client("gateway")
                     .unary("catalog", GET_PRODUCT, "a")
