@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use outrigger_tests::{Shop, tls};
 
-/// Listening TCP addresses by the process that holds them, of the given processes.
+/// Listening addresses by the process that holds them, of the given processes.
 fn listening(pids: &BTreeMap<String, u32>) -> BTreeMap<String, BTreeSet<String>> {
     let by_inode = sockets();
     let mut found = BTreeMap::new();
@@ -27,9 +27,23 @@ fn listening(pids: &BTreeMap<String, u32>) -> BTreeMap<String, BTreeSet<String>>
     found
 }
 
-/// Inode to address of every listening TCP socket of the machine.
+/// Inode to address of every listening Unix socket of the machine.
+fn unix_sockets() -> BTreeMap<String, String> {
+    let text = std::fs::read_to_string("/proc/net/unix").unwrap();
+    let lines = text
+        .lines()
+        .skip(1)
+        .map(|line| line.split_whitespace().collect::<Vec<_>>());
+    // The flag of a socket that accepts.
+    lines
+        .filter(|fields| fields[3] == "00010000" && fields.len() > 7)
+        .map(|fields| (fields[6].to_owned(), format!("unix:{}", fields[7])))
+        .collect()
+}
+
+/// Inode to address of every listening socket of the machine.
 fn sockets() -> BTreeMap<String, String> {
-    let mut sockets = BTreeMap::new();
+    let mut sockets = unix_sockets();
     for file in ["/proc/net/tcp", "/proc/net/tcp6"] {
         let Ok(text) = std::fs::read_to_string(file) else {
             continue;
@@ -61,7 +75,6 @@ async fn every_listening_socket_is_in_the_table() {
         .unwrap()
         .iter()
         .filter_map(|row| row["address"].as_str())
-        .filter(|address| !address.starts_with("unix:"))
         .map(|address| address.trim_start_matches("http://").to_owned())
         .collect();
     let by_process = listening(&processes);

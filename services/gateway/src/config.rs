@@ -1,5 +1,6 @@
 //! This service's settings.
 
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use shop_chassis::Address;
@@ -76,7 +77,11 @@ impl Default for Limits {
 
 impl Limits {
     fn load(env: &Environment) -> Result<Self, Error> {
-        let size = |key: &str, default| Ok(env.parsed(key)?.unwrap_or(default));
+        // A bound of nothing would let nothing through.
+        let size = |key: &str, default| {
+            let stated = env.parsed::<NonZeroUsize>(key)?;
+            Ok(stated.map_or(default, NonZeroUsize::get))
+        };
         let time = |key: &str, default| env.duration(key, default);
         let usual = Self::default();
         Ok(Self {
@@ -109,5 +114,22 @@ impl shop_chassis::Config for Config {
             limits: Limits::load(env)?,
             key_set_ttl: env.duration("SHOP_GATEWAY_KEY_SET_TTL", Duration::from_secs(300))?,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bound_of_nothing_is_refused_by_name() {
+        for value in ["0", "-1", "many", "99999999999999999999999"] {
+            let env = Environment::of([("SHOP_GATEWAY_JSON_DEPTH", value)]);
+            let error = Limits::load(&env).unwrap_err().to_string();
+            assert!(
+                error.contains("SHOP_GATEWAY_JSON_DEPTH"),
+                "{value}: {error}"
+            );
+        }
     }
 }

@@ -114,7 +114,10 @@ pub(crate) fn timeout(headers: &HeaderMap, limits: &Limits) -> Result<Timeout, F
         None => stated("x-request-timeout", seconds)?,
     };
     let (after, limit) = match stated {
-        None => (limits.timeout, Some(Limit::RouteTimeout)),
+        None => (
+            limits.timeout.min(limits.longest_timeout),
+            Some(Limit::RouteTimeout),
+        ),
         Some(stated) if stated > limits.longest_timeout => {
             (limits.longest_timeout, Some(Limit::GrpcTimeoutMax))
         }

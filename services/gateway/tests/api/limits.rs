@@ -204,6 +204,19 @@ async fn a_request_has_a_deadline_of_its_own_or_the_gateways() {
 }
 
 #[tokio::test]
+async fn the_gateways_own_time_is_within_its_longest() {
+    let gateway = Gateway::with([("SHOP_GATEWAY_LONGEST_TIMEOUT", "100ms")]).await;
+    gateway.mesh.on(GET_PRODUCT, Act::Hang);
+    let reply = gateway.get("/v1/products/a", None).await;
+    assert_eq!(reply.status, 504, "{reply:?}");
+    let call = gateway.mesh.seen(GET_PRODUCT).pop().unwrap();
+    let told = call.headers["grpc-timeout"].to_str().unwrap();
+    let told = shop_chassis::context::parse_timeout(told).unwrap();
+    assert!(told < Duration::from_millis(100), "{told:?}");
+    gateway.stop().await;
+}
+
+#[tokio::test]
 async fn only_so_many_requests_of_a_method_are_in_flight() {
     let gateway = Gateway::with([("SHOP_GATEWAY_IN_FLIGHT_LIMIT", "1")]).await;
     gateway.mesh.on(GET_PRODUCT, Act::Hang);
