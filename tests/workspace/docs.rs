@@ -31,11 +31,12 @@ fn code(folder: &str) -> Vec<String> {
         .collect()
 }
 
-/// Literals right behind this text; `skip` steps over what stands between.
-fn literals(code: &str, behind: &str, skip: fn(char) -> bool) -> BTreeSet<String> {
+/// Literals behind this text, with nothing but the rest of a name and a comma between.
+fn literals(code: &str, behind: &str) -> BTreeSet<String> {
+    let between = |letter: char| letter.is_alphabetic() || letter == ',' || letter == ' ';
     let pieces = code.split(behind).skip(1);
     let literal = |piece: &str| {
-        let piece = piece.trim_start_matches(skip);
+        let piece = piece.trim_start_matches(between);
         let (text, _) = piece.strip_prefix('"')?.split_once('"')?;
         Some(text.to_owned())
     };
@@ -60,9 +61,8 @@ fn assert_named(what: &str, names: &BTreeSet<String>, document: &str) {
 fn every_reason_of_a_service_is_documented() {
     let mut reasons = BTreeSet::new();
     for code in code("services") {
-        let behind_a_code = |letter: char| letter.is_alphabetic() || letter == ',' || letter == ' ';
-        reasons.extend(literals(&code, "Code::", behind_a_code));
-        reasons.extend(literals(&code, "Refusal::new(", |letter| letter == ' '));
+        reasons.extend(literals(&code, "Code::"));
+        reasons.extend(literals(&code, "Refusal::new("));
     }
     reasons.retain(|reason| is_word(reason, char::is_ascii_uppercase));
     // Names of gRPC codes are no reasons.
@@ -85,8 +85,7 @@ fn every_reason_of_a_service_is_documented() {
 fn every_reason_of_the_mesh_is_documented() {
     let mut reasons = BTreeSet::new();
     for code in code("sidecar/src/error.rs") {
-        let behind_a_kind = |letter: char| letter.is_alphabetic() || letter == ',' || letter == ' ';
-        reasons.extend(literals(&code, "Kind::", behind_a_kind));
+        reasons.extend(literals(&code, "Kind::"));
     }
     reasons.retain(|reason| is_word(reason, char::is_ascii_lowercase));
     assert_named("reasons", &reasons, &document("errors.md"));

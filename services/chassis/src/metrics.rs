@@ -6,7 +6,14 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::{Mutex, PoisonError};
 
+use axum::response::IntoResponse;
 use tonic::Code;
+
+/// Prometheus text as an answer.
+pub fn response(text: String) -> impl IntoResponse {
+    let kind = [(http::header::CONTENT_TYPE, "text/plain; version=0.0.4")];
+    (kind, text)
+}
 
 #[derive(Debug, Default)]
 pub struct Metrics {

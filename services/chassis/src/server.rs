@@ -29,7 +29,7 @@ pub(crate) use admit::refuse;
 
 use crate::health::{Dependency, Health};
 use crate::method::Methods;
-use crate::metrics::Metrics;
+use crate::metrics::{self, Metrics};
 use crate::validate::{self, Validator};
 use crate::{Instance, Listener};
 
@@ -245,6 +245,5 @@ async fn liveness() -> impl IntoResponse {
 }
 
 async fn metrics_text(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
-    let kind = [(http::header::CONTENT_TYPE, "text/plain; version=0.0.4")];
-    (kind, shared.metrics.render())
+    metrics::response(shared.metrics.render())
 }

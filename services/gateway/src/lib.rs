@@ -6,10 +6,10 @@
 /// The service's settings.
 pub mod config;
 
-/// How large the head of a request may be.
-mod bounds;
 /// Which methods are exposed, compiled from the contracts.
 mod exposed;
+/// How large the head of a request may be.
+mod head;
 /// A gRPC request: checked and passed through.
 mod native;
 /// A REST request: bind, call, print.
@@ -50,7 +50,7 @@ use axum::routing::get;
 use http::{HeaderMap, Method, StatusCode};
 use shop_chassis::client::Outbound;
 use shop_chassis::clock::SystemClock;
-use shop_chassis::{Address, CancellationToken, Failure, Instance, Listener, Server};
+use shop_chassis::{Address, CancellationToken, Failure, Listener, Server, metrics};
 use tokio::sync::OwnedSemaphorePermit;
 use tonic::service::RoutesBuilder;
 use tonic::{Code, Status};
@@ -82,6 +82,12 @@ impl Gateway {
     fn enter(&self, rpc: &Rpc) -> Result<OwnedSemaphorePermit, Failure> {
         let entered = self.in_flight.enter(rpc);
         entered.inspect_err(|_| self.hits.count(Limit::InFlight))
+    }
+
+    fn count_refusal(&self, refusal: &Refusal) {
+        if let Some(limit) = refusal.limit() {
+            self.hits.count(limit);
+        }
     }
 
     fn timeout(&self, headers: &HeaderMap) -> Result<Timeout, Failure> {
@@ -132,7 +138,11 @@ pub async fn serve(
         config.key_set_ttl,
         shutdown.clone(),
     );
-    let admin = admin(&config.instance, config.admin, gateway, shutdown.clone());
+    let admin = admin(
+        Server::http(&config.instance, admin_routes(gateway)).requires(keys.clone()),
+        config.admin,
+        shutdown.clone(),
+    );
     let server = Server::http(&config.instance, router)
         .requires(keys)
         .serve(listener, shutdown);
@@ -145,11 +155,10 @@ pub async fn serve(
     Ok(())
 }
 
-/// `GET /metrics` on a socket of its own: nothing of it is for strangers.
+/// Serves on a socket of its own what is not for strangers.
 async fn admin(
-    instance: &Instance,
+    server: Server,
     address: Option<Address>,
-    gateway: Arc<Gateway>,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
     let Some(address) = address else {
@@ -158,14 +167,12 @@ async fn admin(
     let listener = Listener::bind(&address)
         .await
         .with_context(|| format!("cannot listen on {address} (SHOP_GATEWAY_ADMIN_LISTEN)"))?;
-    let metrics = get(async move || {
-        let kind = [(http::header::CONTENT_TYPE, "text/plain; version=0.0.4")];
-        (kind, gateway.metrics())
-    });
-    let routes = Router::new().route("/metrics", metrics);
-    Ok(Server::http(instance, routes)
-        .serve(listener, shutdown)
-        .await?)
+    Ok(server.serve(listener, shutdown).await?)
+}
+
+fn admin_routes(gateway: Arc<Gateway>) -> Router {
+    let metrics = get(async move || metrics::response(gateway.metrics()));
+    Router::new().route("/metrics", metrics)
 }
 
 fn router(gateway: Arc<Gateway>) -> anyhow::Result<Router> {

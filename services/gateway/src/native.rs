@@ -19,7 +19,7 @@ use crate::limit::Limit;
 use crate::log::Line;
 use crate::rest::{forwarded, request_id};
 use crate::upstream::{self, told};
-use crate::{Gateway, bounds, error};
+use crate::{Gateway, error, head};
 use answer::Passing;
 
 /// Whether the request speaks gRPC.
@@ -60,10 +60,9 @@ async fn pass(
 ) -> Result<Response, Status> {
     let began = Instant::now();
     let (parts, body) = request.into_parts();
-    bounds::check(&parts, &gateway.limits).map_err(|refusal| {
-        refusal.limit().inspect(|limit| gateway.hits.count(*limit));
-        refusal.failure()
-    })?;
+    head::check(&parts, &gateway.limits)
+        .inspect_err(|refusal| gateway.count_refusal(refusal))
+        .map_err(|refusal| refusal.failure())?;
     let rpc = gateway.exposed.grpc(parts.uri.path()).ok_or_else(|| {
         Failure::new(
             Code::Unimplemented,

@@ -23,7 +23,7 @@ use crate::log::Line;
 use crate::route::{Found, Path, Template};
 use crate::transcode;
 use crate::upstream::{Answer, Call};
-use crate::{Gateway, bounds};
+use crate::{Gateway, head};
 pub(crate) use headers::{OUTWARDS, Timeout, forwarded, request_id, timeout};
 
 /// Why a request gets no answer of its service's.
@@ -62,7 +62,7 @@ pub(crate) async fn call(gateway: &Gateway, request: Request) -> Response {
         Ok(response) => response,
         Err(Stop::Options(methods)) => error::options(&methods),
         Err(Stop::Refused(refusal)) => {
-            refusal.limit().inspect(|limit| gateway.hits.count(*limit));
+            gateway.count_refusal(&refusal);
             refusal.reason().clone_into(&mut reason);
             error::refused(&refusal, &request_id)
         }
@@ -87,7 +87,7 @@ async fn answer(
 ) -> Result<Response, Stop> {
     let began = Instant::now();
     let limits = &gateway.limits;
-    bounds::check(parts, limits)?;
+    head::check(parts, limits)?;
     let (template, path, binding) = route(gateway, parts)?;
     let rpc = &binding.rpc;
     line.route = template.open_api_path();
