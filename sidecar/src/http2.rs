@@ -35,4 +35,13 @@ pub mod flow;
 /// Which frame of a stream may come next.
 pub mod stream;
 
+/// What a block of fields means.
+pub mod fields;
+
+/// What a peer may repeat.
+pub mod meter;
+
+/// All of it together, without a socket.
+pub mod connection;
+
 pub use credit::Credit;

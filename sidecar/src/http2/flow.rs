@@ -50,8 +50,12 @@ impl Allowance {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Window {
     size: u32,
-    /// The peer may still send this.
-    left: u32,
+    /// The peer may still send this; below zero, it had more before it heard of `size`.
+    left: i64,
+    /// How far below zero that may be.
+    slack: u32,
+    /// Received and not forwarded.
+    held: u32,
     /// Forwarded, and the peer does not know yet.
     owed: u32,
 }
@@ -61,15 +65,29 @@ impl Window {
     pub fn new(size: u32) -> Self {
         Self {
             size,
-            left: size,
+            left: i64::from(size),
+            slack: 0,
+            held: 0,
             owed: 0,
+        }
+    }
+
+    /// The peer may not have heard of `size` yet: until then it goes by `before` (RFC 9113, 6.9.2 and 6.5.3).
+    pub fn unheard(size: u32, before: u32) -> Self {
+        Self {
+            slack: before.saturating_sub(size),
+            ..Self::new(size)
         }
     }
 
     /// Bytes came, padding included.
     pub fn receive(&mut self, bytes: u32) -> Result<(), Violation> {
-        let left = self.left.checked_sub(bytes);
-        self.left = left.ok_or(Violation("more bytes than the window had"))?;
+        let left = self.left - i64::from(bytes);
+        if left < -i64::from(self.slack) {
+            return Err(Violation("more bytes than the window had"));
+        }
+        self.left = left;
+        self.held += bytes;
         Ok(())
     }
 
@@ -77,9 +95,10 @@ impl Window {
     /// piece would cost more than it carries.
     #[must_use]
     pub fn forwarded(&mut self, bytes: u32) -> Option<u32> {
+        debug_assert!(bytes <= self.held, "credit twice");
+        self.held = self.held.saturating_sub(bytes);
         self.owed += bytes;
-        debug_assert!(self.left + self.owed <= self.size, "credit twice");
-        (self.owed * 2 >= self.size).then(|| self.tell())
+        (self.owed > 0 && self.owed >= self.size / 2).then(|| self.tell())
     }
 
     /// A larger window from now on; the increment to tell the peer.
@@ -91,13 +110,19 @@ impl Window {
         Some(self.tell())
     }
 
+    /// As [`Self::widen`], where a SETTINGS frame tells the peer (RFC 9113, 6.9.2).
+    pub fn widen_by_settings(&mut self, size: u32) {
+        self.left += i64::from(size.saturating_sub(self.size));
+        self.size = self.size.max(size);
+    }
+
     /// Received and not forwarded: what we hold.
     pub fn held(self) -> u32 {
-        self.size - self.left - self.owed
+        self.held
     }
 
     fn tell(&mut self) -> u32 {
-        self.left += self.owed;
+        self.left += i64::from(self.owed);
         std::mem::take(&mut self.owed)
     }
 }
@@ -152,6 +177,17 @@ mod tests {
         assert!(window.receive(1).is_err());
     }
 
+    #[test]
+    fn a_peer_that_has_not_heard_of_a_smaller_window_may_fill_the_first() {
+        let mut window = Window::unheard(100, 300);
+        window.receive(300).unwrap();
+        assert!(window.receive(1).is_err());
+        assert_eq!(window.forwarded(300), Some(300));
+        // It has heard: what it sent too much was taken off.
+        window.receive(100).unwrap();
+        assert_eq!(window.held(), 100);
+    }
+
     proptest! {
         /// What was received is held, or was forwarded; and the peer hears of each forwarded byte once.
         #[test]
@@ -171,7 +207,7 @@ mod tests {
                     told += window.forwarded(bytes).map_or(0, u64::from);
                 }
                 prop_assert_eq!(u64::from(window.held()), received - forwarded);
-                prop_assert!(told <= forwarded && (forwarded - told) * 2 < u64::from(size));
+                prop_assert!(told <= forwarded && forwarded - told < u64::from(size / 2).max(1));
             }
         }
 

@@ -15,6 +15,8 @@ pub use write::{
     continued_headers, data_head, go_away, ping, reset, settings, settings_ack, window_update,
 };
 
+use super::meter::Limit;
+
 /// Bytes of a frame's head.
 pub const HEAD: usize = 9;
 /// Bytes of a payload that every peer takes (RFC 9113, 4.2).
@@ -54,6 +56,15 @@ pub enum Fault {
     Connection(Code, &'static str),
     #[error("stream {0}: error {1:?}: {2}")]
     Stream(u32, Code, &'static str),
+    /// The peer repeats what it must not: the connection ends with ENHANCE_YOUR_CALM.
+    #[error("past a bound: {}", .0.name())]
+    Excess(Limit),
+}
+
+impl From<Limit> for Fault {
+    fn from(limit: Limit) -> Self {
+        Self::Excess(limit)
+    }
 }
 
 /// The nine bytes in front of every payload.

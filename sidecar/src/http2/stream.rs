@@ -104,6 +104,10 @@ impl Stream {
         ended || self.reset.is_some()
     }
 
+    pub fn has_received_head(&self) -> bool {
+        self.receiving != Half::BeforeHead
+    }
+
     pub fn has_received_all(&self) -> bool {
         self.receiving == Half::Ended
     }

@@ -71,6 +71,7 @@ fn a_frame_that_is_wrong_by_itself_is_told_from_one_that_breaks_its_stream() {
                 assert_eq!(stream, 7, "{name}");
                 Stream(code)
             }
+            Fault::Excess(limit) => panic!("{name}: one frame is past {limit:?}"),
         };
         assert_eq!(breaks, expected, "{name}");
     }

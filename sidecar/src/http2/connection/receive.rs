@@ -1,0 +1,610 @@
+//! What arrives: bytes to frames, frames to events. A fault of the connection is the caller's to end it with; a fault of a
+//! stream is answered here.
+
+use tokio::time::Instant;
+
+use super::super::fields::{Gathered, Malformed};
+use super::super::frame::{self, Code, Fault, Frame, HEAD, Head, PREFACE, Settings};
+use super::super::hpack::Size;
+use super::super::meter::Limit;
+use super::super::stream::{By, Part, Wrong};
+use super::{Block, Connection, Entry, Event, Gone, Role};
+
+fn protocol(why: &'static str) -> Fault {
+    Fault::Connection(Code::PROTOCOL_ERROR, why)
+}
+
+fn flow(why: &'static str) -> Fault {
+    Fault::Connection(Code::FLOW_CONTROL_ERROR, why)
+}
+
+/// Who hears what happened.
+trait Told: FnMut(Event<'_>) {}
+
+impl<F: FnMut(Event<'_>)> Told for F {}
+
+impl Connection {
+    /// What came before has been looked at: a stream that is reset from now on had begun.
+    pub fn begin_turn(&mut self) {
+        self.meter.begin_turn();
+        for stream in self.new.drain(..) {
+            if let Some(entry) = self.streams.get_mut(&stream) {
+                entry.is_new = false;
+            }
+        }
+    }
+
+    /// Takes the whole frames of what the socket held, and says how many bytes they were: the rest comes again with more behind it.
+    /// After a fault nothing more is to be received.
+    pub fn receive(
+        &mut self,
+        bytes: &[u8],
+        now: Instant,
+        told: &mut impl FnMut(Event<'_>),
+    ) -> Result<usize, Fault> {
+        let mut rest = bytes;
+        self.take_preface(&mut rest)?;
+        while self.has_preface
+            && let Some((head, payload)) = next_frame(&mut rest)?
+        {
+            if let Err(fault) = self.take(head, payload, now, told) {
+                self.fail_stream(fault, now, told)?;
+            }
+        }
+        Ok(bytes.len() - rest.len())
+    }
+
+    fn take_preface(&mut self, rest: &mut &[u8]) -> Result<(), Fault> {
+        if self.has_preface {
+            return Ok(());
+        }
+        let length = rest.len().min(PREFACE.len());
+        if rest.get(..length) != PREFACE.get(..length) {
+            return Err(protocol("the preface is not that of HTTP/2"));
+        }
+        if let Some(behind) = rest.get(PREFACE.len()..) {
+            self.has_preface = true;
+            *rest = behind;
+        }
+        Ok(())
+    }
+
+    fn take(
+        &mut self,
+        head: Head,
+        payload: &[u8],
+        now: Instant,
+        told: &mut impl Told,
+    ) -> Result<(), Fault> {
+        if !self.has_settings && (head.kind != frame::kind::SETTINGS || head.has(frame::flag::ACK))
+        {
+            return Err(protocol("the first frame is not SETTINGS"));
+        }
+        let frame = frame::parse(head, payload);
+        self.check_order(head)?;
+        match frame? {
+            Frame::Data {
+                stream,
+                data,
+                charged,
+                ends_stream,
+            } => self.data(stream, data, charged, ends_stream, told),
+            Frame::Headers {
+                stream,
+                fragment,
+                ends_stream,
+                ends_block,
+            } => {
+                self.begin_block(stream, ends_stream, now)?;
+                self.fragment(fragment, ends_block, told)
+            }
+            Frame::Continuation {
+                fragment,
+                ends_block,
+                ..
+            } => {
+                self.meter.continuation()?;
+                self.fragment(fragment, ends_block, told)
+            }
+            Frame::Reset { stream, code } => self.peer_reset(stream, code, now, told),
+            Frame::WindowUpdate { stream, increment } => self.room(stream, increment, told),
+            Frame::Settings(settings) => self.settings(settings, told),
+            Frame::SettingsAck => {
+                self.is_acknowledged = true;
+                Ok(self.meter.settings()?)
+            }
+            Frame::Ping { payload, is_answer } => self.heard_ping(payload, is_answer, now, told),
+            Frame::GoAway {
+                last_stream,
+                code,
+                debug,
+            } => {
+                self.peer_leaves(last_stream, code, debug, told);
+                Ok(())
+            }
+            Frame::Priority => Ok(self.meter.priority()?),
+            Frame::Unknown => Ok(self.meter.unknown()?),
+        }
+    }
+
+    /// RFC 9113, 6.2 and 6.10: nothing comes between the frames of a block.
+    fn check_order(&self, head: Head) -> Result<(), Fault> {
+        let continues = head.kind == frame::kind::CONTINUATION;
+        match &self.block {
+            None if continues => Err(protocol("CONTINUATION of nothing")),
+            Some(block) if !continues || block.stream != head.stream => {
+                Err(protocol("a frame inside a block of fields"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn begin_block(&mut self, stream: u32, ends_stream: bool, now: Instant) -> Result<(), Fault> {
+        self.meter.block_begins();
+        let mut block = Block {
+            stream,
+            ends_stream,
+            gathered: Gathered::default(),
+            is_ignored: false,
+        };
+        if !self.streams.contains_key(&stream) {
+            if self.is_idle(stream) {
+                self.begin_stream(stream, now)?;
+            } else {
+                self.behind_the_end(stream)?;
+                block.is_ignored = true;
+            }
+        }
+        self.block = Some(block);
+        Ok(())
+    }
+
+    fn begin_stream(&mut self, stream: u32, now: Instant) -> Result<(), Fault> {
+        if self.role == Role::Client || self.is_ours(stream) {
+            return Err(protocol("HEADERS on a stream that the peer cannot open"));
+        }
+        self.highest = stream;
+        let entry = self.entry(now);
+        self.insert(stream, entry);
+        Ok(())
+    }
+
+    fn fragment(&mut self, fragment: &[u8], last: bool, told: &mut impl Told) -> Result<(), Fault> {
+        let Some(block) = self.block.as_mut() else {
+            return Err(protocol("CONTINUATION of nothing"));
+        };
+        let bounds = self.config.header_list;
+        let gathered = &mut block.gathered;
+        let decoded = self
+            .decoder
+            .decode(fragment, last, bounds, |field| gathered.add(field));
+        let size = decoded.map_err(|_| {
+            Fault::Connection(Code::COMPRESSION_ERROR, "a block that cannot be decoded")
+        })?;
+        if size.bytes > bounds.bytes * 4 {
+            return Err(Limit::HeaderList.into());
+        }
+        match self.block.take_if(|_| last) {
+            Some(block) if !block.is_ignored => self.fields(block, size, told),
+            _ => Ok(()),
+        }
+    }
+
+    /// A whole block.
+    fn fields(&mut self, block: Block, size: Size, told: &mut impl Told) -> Result<(), Fault> {
+        if self.is_refused(block.stream) {
+            told(Event::Met(Limit::MaxConcurrentStreams));
+            let why = "more streams than are allowed";
+            return Err(Fault::Stream(block.stream, Code::REFUSED_STREAM, why));
+        }
+        if !size.fits(self.config.header_list) {
+            return self.too_large(block, size, told);
+        }
+        match self.role == Role::Client && !self.has_head(block.stream) {
+            true => self.response(block, told),
+            false => self.request_or_trailers(block, told),
+        }
+    }
+
+    fn response(&mut self, block: Block, told: &mut impl Told) -> Result<(), Fault> {
+        let Block {
+            stream,
+            ends_stream,
+            gathered,
+            ..
+        } = block;
+        let response = gathered
+            .response()
+            .map_err(|wrong| malformed(stream, wrong))?;
+        self.part(stream, response.is_informational(), ends_stream)?;
+        if response.is_informational() {
+            self.count_informational(stream, told)?;
+        } else {
+            let bodiless = matches!(response.status.as_u16(), 204 | 304);
+            self.expect(stream, response.content_length, bodiless, ends_stream)?;
+        }
+        told(Event::Response {
+            stream,
+            response,
+            ends_stream,
+        });
+        self.close_if_ended(stream);
+        Ok(())
+    }
+
+    fn request_or_trailers(&mut self, block: Block, told: &mut impl Told) -> Result<(), Fault> {
+        let Block {
+            stream,
+            ends_stream,
+            gathered,
+            ..
+        } = block;
+        if self.part(stream, false, ends_stream)? == Part::Trailers {
+            let trailers = gathered
+                .trailers()
+                .map_err(|wrong| malformed(stream, wrong))?;
+            self.check_length(stream)?;
+            told(Event::Trailers { stream, trailers });
+        } else {
+            let request = gathered
+                .request()
+                .map_err(|wrong| malformed(stream, wrong))?;
+            self.expect(stream, request.content_length, false, ends_stream)?;
+            told(Event::Request {
+                stream,
+                request,
+                ends_stream,
+            });
+        }
+        self.close_if_ended(stream);
+        Ok(())
+    }
+
+    fn count_informational(&mut self, stream: u32, told: &mut impl Told) -> Result<(), Fault> {
+        let Some(entry) = self.streams.get_mut(&stream) else {
+            return Ok(());
+        };
+        entry.informational += 1;
+        let counted = self.meter.informational(entry.informational);
+        counted.map_err(|limit| {
+            told(Event::Met(limit));
+            Fault::Stream(stream, Code::ENHANCE_YOUR_CALM, "too many 1xx heads")
+        })
+    }
+
+    fn has_head(&self, stream: u32) -> bool {
+        let entry = self.streams.get(&stream);
+        entry.is_some_and(|entry| entry.state.has_received_head())
+    }
+
+    /// A new one beyond those we allow, or above the last that our GOAWAY named.
+    fn is_refused(&self, stream: u32) -> bool {
+        let is_new = self.role == Role::Server && !self.has_head(stream);
+        let late = self.last_taken.is_some_and(|last| stream > last);
+        is_new && (late || self.open > self.config.max_concurrent_streams as usize)
+    }
+
+    fn too_large(&mut self, block: Block, size: Size, told: &mut impl Told) -> Result<(), Fault> {
+        let stream = block.stream;
+        let limit = match size.bytes > self.config.header_list.bytes {
+            true => Limit::HeaderList,
+            false => Limit::HeaderCount,
+        };
+        told(Event::Met(limit));
+        if self.part(stream, false, block.ends_stream)? == Part::Trailers
+            || self.role == Role::Client
+        {
+            let why = "a header list past its bounds";
+            return Err(Fault::Stream(stream, Code::ENHANCE_YOUR_CALM, why));
+        }
+        told(Event::TooLarge {
+            stream,
+            is_grpc: block.gathered.is_grpc(),
+        });
+        Ok(())
+    }
+
+    fn part(&mut self, stream: u32, informational: bool, ends: bool) -> Result<Part, Fault> {
+        let Some(entry) = self.streams.get_mut(&stream) else {
+            return Err(protocol("fields of no stream"));
+        };
+        let part = entry.state.receive_fields(informational, ends);
+        part.map_err(|wrong| of_stream(stream, wrong))
+    }
+
+    fn expect(
+        &mut self,
+        stream: u32,
+        content_length: Option<u64>,
+        bodiless: bool,
+        ends: bool,
+    ) -> Result<(), Fault> {
+        if let Some(entry) = self.streams.get_mut(&stream)
+            && !entry.is_bodiless
+            && !bodiless
+        {
+            entry.expected = content_length;
+        }
+        match ends {
+            true => self.check_length(stream),
+            false => Ok(()),
+        }
+    }
+
+    /// RFC 9113, 8.1.1: the body is as long as was said.
+    fn check_length(&self, stream: u32) -> Result<(), Fault> {
+        let entry = self.streams.get(&stream);
+        match entry.and_then(|entry| entry.expected) {
+            None | Some(0) => Ok(()),
+            Some(_) => {
+                let why = "less body than content-length said";
+                Err(Fault::Stream(stream, Code::PROTOCOL_ERROR, why))
+            }
+        }
+    }
+
+    fn data(
+        &mut self,
+        stream: u32,
+        data: &[u8],
+        charged: u32,
+        ends_stream: bool,
+        told: &mut impl Told,
+    ) -> Result<(), Fault> {
+        if self.is_idle(stream) {
+            return Err(protocol("DATA on a stream that nobody has opened"));
+        }
+        if charged == 0 && !ends_stream {
+            self.meter.empty()?;
+        }
+        self.receive
+            .receive(charged)
+            .map_err(|broken| flow(broken.0))?;
+        let Some(entry) = self.streams.get_mut(&stream) else {
+            // Nobody will forward it.
+            self.give_back(charged);
+            return self.behind_the_end(stream);
+        };
+        if let Err(broken) = entry.receive.receive(charged) {
+            self.give_back(charged);
+            let code = Code::FLOW_CONTROL_ERROR;
+            return Err(Fault::Stream(stream, code, broken.0));
+        }
+        // From here on the stream holds it: whatever ends the stream gives it back.
+        let taken = entry.take_data(data.len(), ends_stream);
+        taken.map_err(|(code, why)| Fault::Stream(stream, code, why))?;
+        if !data.is_empty() || ends_stream {
+            told(Event::Data {
+                stream,
+                data,
+                ends_stream,
+            });
+        }
+        // Nobody forwards padding.
+        let padding = charged - u32::try_from(data.len()).unwrap_or(charged);
+        if padding > 0 {
+            self.forwarded(stream, padding);
+        }
+        self.close_if_ended(stream);
+        Ok(())
+    }
+
+    /// A frame of a stream that is gone. It may have been on its way when we reset the stream.
+    fn behind_the_end(&mut self, stream: u32) -> Result<(), Fault> {
+        match self.how_gone(stream) {
+            Gone::Reset(By::Us) => Ok(()),
+            Gone::Reset(By::Peer) | Gone::Forgotten => {
+                self.meter.library_reset()?;
+                frame::reset(stream, Code::STREAM_CLOSED, &mut self.out);
+                Ok(())
+            }
+            Gone::Unknown => Err(protocol("a frame of a stream that is not open")),
+            Gone::Ended => {
+                let why = "a frame behind the end of its stream";
+                Err(Fault::Connection(Code::STREAM_CLOSED, why))
+            }
+        }
+    }
+
+    fn peer_reset(
+        &mut self,
+        stream: u32,
+        code: Code,
+        now: Instant,
+        told: &mut impl Told,
+    ) -> Result<(), Fault> {
+        if self.is_idle(stream) {
+            return Err(protocol("RST_STREAM of a stream that nobody has opened"));
+        }
+        let Some(entry) = self.streams.get(&stream) else {
+            return Ok(());
+        };
+        let (opened, is_new) = (entry.opened, entry.is_new);
+        self.forget(stream, Gone::Reset(By::Peer));
+        told(Event::Reset { stream, code });
+        if self.role == Role::Server {
+            if is_new {
+                self.meter.reset_before_begun()?;
+            }
+            self.count_reset(opened, now, told)?;
+        }
+        Ok(())
+    }
+
+    fn count_reset(
+        &mut self,
+        opened: Instant,
+        now: Instant,
+        told: &mut impl Told,
+    ) -> Result<(), Fault> {
+        if self.meter.reset(opened, now)? {
+            told(Event::Met(Limit::PrematureResets));
+        }
+        Ok(())
+    }
+
+    fn settings(&mut self, settings: Settings, told: &mut impl Told) -> Result<(), Fault> {
+        self.meter.settings()?;
+        let is_first = !std::mem::replace(&mut self.has_settings, true);
+        if self.role == Role::Client && settings.enable_push == Some(true) {
+            return Err(protocol("a server that says it takes pushes"));
+        }
+        if let Some(size) = settings.header_table_size {
+            self.encoder.allow(size);
+        }
+        // It may take as many as it likes if it says nothing (RFC 9113, 6.5.2).
+        if let Some(streams) = settings
+            .max_concurrent_streams
+            .or(is_first.then_some(u32::MAX))
+        {
+            self.peer.streams = streams;
+        }
+        if let Some(size) = settings.max_frame_size {
+            self.peer.frame_size = size;
+        }
+        if let Some(window) = settings.initial_window_size {
+            self.move_windows(window, told)?;
+        }
+        frame::settings_ack(&mut self.out);
+        Ok(())
+    }
+
+    /// RFC 9113, 6.9.2: open streams follow.
+    fn move_windows(&mut self, window: u32, told: &mut impl Told) -> Result<(), Fault> {
+        let delta = i64::from(window) - i64::from(self.peer.window);
+        self.peer.window = window;
+        for (stream, entry) in &mut self.streams {
+            let shifted = entry.send.shift(delta);
+            shifted.map_err(|broken| flow(broken.0))?;
+            told(Event::Room { stream: *stream });
+        }
+        Ok(())
+    }
+
+    fn heard_ping(
+        &mut self,
+        payload: [u8; 8],
+        is_answer: bool,
+        now: Instant,
+        told: &mut impl Told,
+    ) -> Result<(), Fault> {
+        if is_answer {
+            told(Event::Pong(payload));
+            return Ok(());
+        }
+        self.meter.ping(now)?;
+        frame::ping(payload, true, &mut self.out);
+        Ok(())
+    }
+
+    /// Streams of ours that the peer did not take are told so, and gone.
+    fn peer_leaves(&mut self, last_stream: u32, code: Code, debug: &[u8], told: &mut impl Told) {
+        told(Event::GoAway {
+            last_stream,
+            code,
+            debug,
+        });
+        let ours = self.streams.keys().copied();
+        let untaken: Vec<_> = ours
+            .filter(|stream| self.is_ours(*stream) && *stream > last_stream)
+            .collect();
+        for stream in untaken {
+            self.forget(stream, Gone::Reset(By::Us));
+            told(Event::Untaken { stream });
+        }
+    }
+
+    fn room(&mut self, stream: u32, increment: u32, told: &mut impl Told) -> Result<(), Fault> {
+        self.meter.window_update()?;
+        if stream == 0 {
+            let grown = self.send.grow(increment);
+            grown.map_err(|broken| flow(broken.0))?;
+        } else if self.is_idle(stream) {
+            return Err(protocol("WINDOW_UPDATE of a stream that nobody has opened"));
+        } else if let Some(entry) = self.streams.get_mut(&stream) {
+            let grown = entry.send.grow(increment);
+            grown.map_err(|broken| Fault::Stream(stream, Code::FLOW_CONTROL_ERROR, broken.0))?;
+        } else {
+            // It had ended when this was sent.
+            return Ok(());
+        }
+        told(Event::Room { stream });
+        Ok(())
+    }
+
+    /// Answers the fault of a stream; that of the connection goes on.
+    fn fail_stream(
+        &mut self,
+        fault: Fault,
+        now: Instant,
+        told: &mut impl Told,
+    ) -> Result<(), Fault> {
+        let Fault::Stream(stream, code, why) = fault else {
+            return Err(fault);
+        };
+        if self.is_idle(stream) {
+            // A PRIORITY that depends on itself, a WINDOW_UPDATE of nothing: there is no stream to reset.
+            return Err(Fault::Connection(code, why));
+        }
+        let opened = self.streams.get(&stream).map(|entry| entry.opened);
+        if self.reset(stream, code) {
+            told(Event::Failed { stream, code, why });
+        } else {
+            frame::reset(stream, code, &mut self.out);
+        }
+        self.meter.library_reset()?;
+        match opened {
+            Some(opened) if self.role == Role::Server && code != Code::REFUSED_STREAM => {
+                self.count_reset(opened, now, told)
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Entry {
+    fn take_data(&mut self, length: usize, ends: bool) -> Result<(), (Code, &'static str)> {
+        self.state.receive_data(ends).map_err(|wrong| match wrong {
+            Wrong::Stream(code, why) => (code, why),
+            Wrong::Late => (Code::STREAM_CLOSED, "DATA behind a reset"),
+        })?;
+        let Some(expected) = self.expected.as_mut() else {
+            return Ok(());
+        };
+        let length = u64::try_from(length).unwrap_or(u64::MAX);
+        let left = expected.checked_sub(length);
+        *expected = left.ok_or((Code::PROTOCOL_ERROR, "more body than content-length said"))?;
+        match (*expected, ends) {
+            (1.., true) => Err((Code::PROTOCOL_ERROR, "less body than content-length said")),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn malformed(stream: u32, Malformed(why): Malformed) -> Fault {
+    Fault::Stream(stream, Code::PROTOCOL_ERROR, why)
+}
+
+fn of_stream(stream: u32, wrong: Wrong) -> Fault {
+    match wrong {
+        Wrong::Stream(code, why) => Fault::Stream(stream, code, why),
+        Wrong::Late => Fault::Stream(stream, Code::STREAM_CLOSED, "fields behind a reset"),
+    }
+}
+
+/// The next whole frame, if it is there; its length is judged before its payload is waited for.
+fn next_frame<'a>(rest: &mut &'a [u8]) -> Result<Option<(Head, &'a [u8])>, Fault> {
+    let Some((head, behind)) = rest.split_first_chunk::<HEAD>() else {
+        return Ok(None);
+    };
+    let head = Head::parse(*head);
+    if head.length > frame::SMALLEST_MAX_SIZE {
+        let why = "a frame larger than we allow";
+        return Err(Fault::Connection(Code::FRAME_SIZE_ERROR, why));
+    }
+    let Some((payload, behind)) = behind.split_at_checked(head.length as usize) else {
+        return Ok(None);
+    };
+    *rest = behind;
+    Ok(Some((head, payload)))
+}

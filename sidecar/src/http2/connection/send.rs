@@ -1,0 +1,200 @@
+//! What is sent: heads, data within the peer's windows, resets, credit, the end.
+
+use tokio::time::Instant;
+
+use super::super::frame::{self, Code, Fault, Settings};
+use super::super::hpack::Indexing;
+use super::super::stream::{By, Part, Wrong};
+use super::{Connection, Gone, OUT_BUFFER, Role};
+
+/// A field to be sent, and whether it goes into the tables.
+pub type Outgoing<'a> = (&'a [u8], &'a [u8], Indexing);
+
+/// Why no stream was opened; the request was not sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Full {
+    #[error("the peer allows no more streams now")]
+    Streams,
+    #[error("the connection has used up its stream ids")]
+    Ids,
+}
+
+impl Connection {
+    /// Sends a request's head on a stream of its own. Client only.
+    pub fn open<'a>(
+        &mut self,
+        fields: impl IntoIterator<Item = Outgoing<'a>>,
+        is_head: bool,
+        ends_stream: bool,
+        now: Instant,
+    ) -> Result<u32, Full> {
+        debug_assert_eq!(self.role, Role::Client);
+        if self.open >= self.slots() {
+            return Err(Full::Streams);
+        }
+        let stream = self.next;
+        if stream > frame::LARGEST {
+            return Err(Full::Ids);
+        }
+        self.next += 2;
+        let mut entry = self.entry(now);
+        entry.is_bodiless = is_head;
+        // A new stream takes any head.
+        let sent = entry.state.send_fields(false, ends_stream);
+        debug_assert_eq!(sent, Ok(Part::Head));
+        self.insert(stream, entry);
+        self.write_block(stream, fields, ends_stream);
+        Ok(stream)
+    }
+
+    /// Sends a response's head, or trailers, of a stream that is open.
+    pub fn send_fields<'a>(
+        &mut self,
+        stream: u32,
+        fields: impl IntoIterator<Item = Outgoing<'a>>,
+        informational: bool,
+        ends_stream: bool,
+    ) -> Result<Part, Wrong> {
+        let entry = self.streams.get_mut(&stream).ok_or(Wrong::Late)?;
+        let part = entry.state.send_fields(informational, ends_stream)?;
+        self.write_block(stream, fields, ends_stream);
+        self.close_if_ended(stream);
+        Ok(part)
+    }
+
+    /// Sends as much of `data` as the windows and the buffer take, and says how much. The end goes with the last byte; an
+    /// empty end needs no window.
+    pub fn send_data(
+        &mut self,
+        stream: u32,
+        data: &[u8],
+        ends_stream: bool,
+    ) -> Result<usize, Wrong> {
+        let mut sent = 0;
+        loop {
+            let entry = self.streams.get_mut(&stream).ok_or(Wrong::Late)?;
+            let rest = data.get(sent..).unwrap_or_default();
+            let wanted = match self.out.len() < OUT_BUFFER {
+                true => u32::try_from(rest.len()).unwrap_or(u32::MAX),
+                false => 0,
+            };
+            let wanted = wanted.min(self.peer.frame_size).min(self.send.available());
+            let granted = entry.send.spend(wanted);
+            let piece = rest.get(..granted as usize).unwrap_or_default();
+            let ends = ends_stream && piece.len() == rest.len();
+            if piece.is_empty() && !ends {
+                return Ok(sent);
+            }
+            entry.state.send_data(ends)?;
+            self.send.spend(granted);
+            self.out
+                .extend_from_slice(&frame::data_head(stream, piece.len(), ends));
+            self.out.extend_from_slice(piece);
+            self.meter.data_sent();
+            sent += piece.len();
+            if ends {
+                self.close_if_ended(stream);
+            }
+            if sent == data.len() {
+                return Ok(sent);
+            }
+        }
+    }
+
+    /// It is the stream's own window that lets nothing more pass; else it is the connection's, or the socket.
+    pub fn is_stream_full(&self, stream: u32) -> bool {
+        let entry = self.streams.get(&stream);
+        entry.is_some_and(|entry| entry.send.available() == 0)
+    }
+
+    /// The socket is so far behind that no more is to be read, lest the answers pile up.
+    pub fn is_behind(&self) -> bool {
+        self.out.len() >= 2 * OUT_BUFFER
+    }
+
+    /// DATA is taken again.
+    pub fn takes_data(&self) -> bool {
+        self.out.len() < OUT_BUFFER
+    }
+
+    /// These bytes of a stream's DATA have left us: both windows get them back.
+    pub fn forwarded(&mut self, stream: u32, charged: u32) {
+        // The stream is gone: its bytes were given back with it.
+        let Some(entry) = self.streams.get_mut(&stream) else {
+            return;
+        };
+        let increment = entry.receive.forwarded(charged);
+        // Nothing more comes on it, so nobody needs to know.
+        let increment = increment.filter(|_| !entry.state.has_received_all());
+        if let Some(increment) = increment {
+            frame::window_update(stream, increment, &mut self.out);
+        }
+        self.give_back(charged);
+        self.forget_if_spent(stream);
+    }
+
+    /// Resets a stream; whether there was one.
+    pub fn reset(&mut self, stream: u32, code: Code) -> bool {
+        let Some(entry) = self.streams.get_mut(&stream) else {
+            return false;
+        };
+        let goes = entry.state.send_reset();
+        if goes {
+            frame::reset(stream, code, &mut self.out);
+        }
+        self.forget(stream, Gone::Reset(By::Us));
+        goes
+    }
+
+    /// Takes no stream above the last one that came; those go on.
+    pub fn go_away(&mut self, code: Code, debug: &str) {
+        self.last_taken = Some(self.highest);
+        frame::go_away(self.highest, code, debug, &mut self.out);
+    }
+
+    /// Ends the connection for what the peer did.
+    pub fn give_up(&mut self, fault: Fault) {
+        match fault {
+            Fault::Connection(code, why) | Fault::Stream(_, code, why) => self.go_away(code, why),
+            Fault::Excess(limit) => self.go_away(Code::ENHANCE_YOUR_CALM, limit.debug()),
+        }
+    }
+
+    /// The first of two steps: nothing is refused yet, because streams may be on their way (RFC 9113, 6.8).
+    pub fn announce_go_away(&mut self) {
+        frame::go_away(frame::LARGEST, Code::NO_ERROR, "", &mut self.out);
+    }
+
+    pub fn ping(&mut self, payload: [u8; 8]) {
+        frame::ping(payload, false, &mut self.out);
+    }
+
+    /// Larger stream windows from now on, of open streams too.
+    pub fn widen_streams(&mut self, size: u32) {
+        self.config.stream_window = size;
+        let settings = Settings {
+            initial_window_size: Some(size),
+            ..Settings::default()
+        };
+        frame::settings(&settings, &mut self.out);
+        for entry in self.streams.values_mut() {
+            entry.receive.widen_by_settings(size);
+        }
+    }
+
+    fn write_block<'a>(
+        &mut self,
+        stream: u32,
+        fields: impl IntoIterator<Item = Outgoing<'a>>,
+        ends_stream: bool,
+    ) {
+        self.scratch.clear();
+        self.encoder.begin(&mut self.scratch);
+        for (name, value, indexing) in fields {
+            self.encoder.field(name, value, indexing, &mut self.scratch);
+        }
+        let largest = self.peer.frame_size as usize;
+        frame::continued_headers(stream, &self.scratch, ends_stream, largest, &mut self.out);
+        self.meter.headers_sent();
+    }
+}
