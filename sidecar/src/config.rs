@@ -14,7 +14,7 @@ mod limits;
 mod parse;
 
 pub use address::Address;
-pub use limits::{Connect, Connection, Http2, Limits};
+pub use limits::{Connect, Connection, Http2, Limits, ROWS, Row, Scope};
 pub use parse::Error;
 
 /// One sidecar: the application it stands beside, where it listens, whom the application may call.

@@ -1,12 +1,11 @@
-//! How bytes become calls over HTTP/2, on the `h2` crate. The only place that names one of its types.
+//! How bytes become calls over HTTP/2, made for forwarding.
 //!
-//! One task drives a connection; one task a call moves both directions of it. Reset codes are forwarded, not invented.
+//! The lower half is pure: `frame`, `hpack`, `flow`, `stream`, `fields` and `meter` know one thing each, and `connection` puts them
+//! together without a socket. The upper half moves: `driver` is the task that owns a socket, `streams` what it shares with the calls on
+//! it, `server` and `client` make calls of streams and streams of calls. Reset codes are forwarded, not invented.
 
 /// Flow-control credit that comes back to the sender on drop.
 mod credit;
-
-/// Writes gathered per turn of a connection, reads bounded per turn.
-mod cork;
 
 /// What a stream brings, as a body.
 mod body;
@@ -14,8 +13,20 @@ mod body;
 /// From a body into a stream.
 mod forward;
 
-/// The library's settings out of ours.
+/// Our limits as a connection's.
 mod limits;
+
+/// The task that owns a socket.
+mod driver;
+
+/// What it shares with the calls.
+mod streams;
+
+/// What waits for a call.
+mod mailbox;
+
+/// Heads on their way out.
+mod heads;
 
 /// Connections others make to us.
 pub(crate) mod server;
@@ -23,7 +34,7 @@ pub(crate) mod server;
 /// Connections we make.
 pub(crate) mod client;
 
-/// Of the frame layer of our own, which takes the library's place: frames.
+/// Frames.
 pub mod frame;
 
 /// Header compression.

@@ -1,13 +1,19 @@
 //! The bounds of connections and streams, per kind of listener. Names and numbers are those of the table of defaults in the docs.
 
+/// One row a bound.
+mod table;
+
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::Deserialize;
 
+pub use table::{Connection, ROWS, Row};
+
 use super::{Error, duration};
 
 /// Limits by who is at the other end: the internet, a mesh peer, our own application.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
     pub edge: Http2,
@@ -16,30 +22,37 @@ pub struct Limits {
     pub connect: Connect,
 }
 
-/// One HTTP/2 connection.
+/// What is set for HTTP/2 connections of one kind, by the names of [`ROWS`]; what is not has its default.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(transparent)]
+pub struct Http2(BTreeMap<String, Setting>);
+
 #[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields, default = "Http2::unset")]
-pub struct Http2 {
-    /// Calls open at once; more are refused with REFUSED_STREAM.
-    pub max_concurrent_streams: Option<u32>,
-    /// Bytes a stream may send before credit comes back. Also what one stream can make us hold.
-    pub stream_window: Option<u32>,
-    /// Bytes a connection may send before credit comes back. At least streams × stream window, or slow streams starve the others.
-    pub connection_window: Option<u32>,
-    /// Bytes of a header list (name + value + 32 each).
-    pub header_list: Option<u32>,
-    /// Fields of a header list.
-    pub header_count: Option<usize>,
-    /// Calls that were cancelled before we saw them, at once.
-    pub pending_accept_resets: Option<usize>,
-    /// Streams remembered after we reset them, so that late frames cost nothing.
-    pub reset_memory: Option<usize>,
-    /// Resets made by the library over a connection's life before it is closed.
-    pub library_resets: Option<usize>,
-    /// Bytes held for sending per stream.
-    pub send_buffer: Option<usize>,
-    #[serde(skip)]
-    kind: Kind,
+#[serde(untagged)]
+enum Setting {
+    Number(i64),
+    Word(String),
+}
+
+/// Who is at the other end of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Scope {
+    Edge,
+    Mesh,
+    Local,
+}
+
+impl Scope {
+    pub const ALL: [Self; 3] = [Self::Edge, Self::Mesh, Self::Local];
+
+    /// As in config keys and metric labels.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Edge => "edge",
+            Self::Mesh => "mesh",
+            Self::Local => "local",
+        }
+    }
 }
 
 /// Reaching others, and how long connections last.
@@ -79,192 +92,102 @@ pub struct Connect {
     pub accepted: usize,
 }
 
-/// The numbers of one connection, defaults filled in.
-#[derive(Clone, Copy, Debug)]
-pub struct Connection {
-    pub max_concurrent_streams: u32,
-    pub stream_window: u32,
-    pub connection_window: u32,
-    pub header_list: u32,
-    pub header_count: usize,
-    pub pending_accept_resets: usize,
-    pub reset_memory: usize,
-    pub reset_duration: Duration,
-    pub library_resets: usize,
-    pub send_buffer: usize,
-    /// Small frames nobody has read yet are budgeted towards strangers only: between sidecars a slow reader must not end a connection.
-    pub small_frame_budget: Option<usize>,
-}
-
-#[derive(Clone, Copy, Debug, Default)]
-enum Kind {
-    Edge,
-    #[default]
-    Mesh,
-    Local,
-}
-
-const MIB: u32 = 1 << 20;
-
 // === impl Limits ===
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            edge: Http2::edge(),
-            mesh: Http2::mesh(),
-            local: Http2::local(),
-            connect: Connect::default(),
-        }
-    }
-}
 
 impl Limits {
     pub fn edge(&self) -> Connection {
-        Http2 {
-            kind: Kind::Edge,
-            ..self.edge.clone()
-        }
-        .connection()
+        self.of(Scope::Edge)
     }
 
     pub fn mesh(&self) -> Connection {
-        Http2 {
-            kind: Kind::Mesh,
-            ..self.mesh.clone()
-        }
-        .connection()
+        self.of(Scope::Mesh)
     }
 
     pub fn local(&self) -> Connection {
-        Http2 {
-            kind: Kind::Local,
-            ..self.local.clone()
+        self.of(Scope::Local)
+    }
+
+    /// The numbers of one kind, defaults filled in. They were checked when the file was read.
+    pub fn of(&self, scope: Scope) -> Connection {
+        let mut connection = Connection::new(scope);
+        for (name, setting) in &self.set(scope).0 {
+            if let (Some(row), Ok(value)) = (Row::named(name), setting.value(scope)) {
+                *(row.place)(&mut connection) = value;
+            }
         }
-        .connection()
+        connection
+    }
+
+    fn set(&self, scope: Scope) -> &Http2 {
+        match scope {
+            Scope::Edge => &self.edge,
+            Scope::Mesh => &self.mesh,
+            Scope::Local => &self.local,
+        }
     }
 
     pub(super) fn check(&self) -> Result<(), Error> {
-        for (name, connection) in [
-            ("edge", self.edge()),
-            ("mesh", self.mesh()),
-            ("local", self.local()),
-        ] {
-            let needed =
-                u64::from(connection.max_concurrent_streams) * u64::from(connection.stream_window);
-            if needed > u64::from(connection.connection_window) {
-                return Err(Error::Value {
-                    key: format!("sidecar.limits.{name}.connection_window"),
-                    value: connection.connection_window.to_string(),
-                    expected: format!(
-                        "at least {needed} (max_concurrent_streams × stream_window), or slow streams starve the others"
-                    ),
-                });
+        Scope::ALL
+            .into_iter()
+            .try_for_each(|scope| self.check_scope(scope))
+    }
+
+    fn check_scope(&self, scope: Scope) -> Result<(), Error> {
+        let wrong = |name: &str, value: String, expected: String| Error::Value {
+            key: format!("sidecar.limits.{}.{name}", scope.name()),
+            value,
+            expected,
+        };
+        for (name, setting) in &self.set(scope).0 {
+            if Row::named(name).is_none() {
+                let names: Vec<_> = ROWS.iter().map(|row| row.name).collect();
+                let expected = format!("one of the bounds {}", names.join(", "));
+                return Err(wrong(name, setting.text(), expected));
             }
+            setting
+                .value(scope)
+                .map_err(|expected| wrong(name, setting.text(), expected.to_owned()))?;
+        }
+        let connection = self.of(scope);
+        let wide = connection.stream_window.max(connection.known_stream_window);
+        let needed = u64::from(connection.max_concurrent_streams) * u64::from(wide);
+        if needed > u64::from(connection.connection_window) {
+            let expected = format!(
+                "at least {needed} (max_concurrent_streams × stream_window), or slow streams starve the others"
+            );
+            let value = connection.connection_window.to_string();
+            return Err(wrong("connection_window", value, expected));
         }
         Ok(())
     }
 }
 
-// === impl Http2 ===
+// === impl Setting ===
 
-impl Http2 {
-    fn unset() -> Self {
-        Self {
-            max_concurrent_streams: None,
-            stream_window: None,
-            connection_window: None,
-            header_list: None,
-            header_count: None,
-            pending_accept_resets: None,
-            reset_memory: None,
-            library_resets: None,
-            send_buffer: None,
-            kind: Kind::Mesh,
+impl Setting {
+    /// What a window may be at most (RFC 9113, 6.9.1): no bound of ours is higher.
+    const MOST: u32 = (1 << 31) - 1;
+
+    fn value(&self, scope: Scope) -> Result<u32, &'static str> {
+        match self {
+            Self::Word(word) if word == "unlimited" && scope == Scope::Edge => {
+                Err("a number: nothing is unlimited towards the internet")
+            }
+            Self::Word(word) if word == "unlimited" => Ok(Self::MOST),
+            Self::Word(_) => Err("a number above 0, or \"unlimited\""),
+            Self::Number(number) => u32::try_from(*number)
+                .ok()
+                .filter(|number| (1..=Self::MOST).contains(number))
+                .ok_or("a number from 1 to 2147483647"),
         }
     }
 
-    fn edge() -> Self {
-        Self {
-            kind: Kind::Edge,
-            ..Self::unset()
+    fn text(&self) -> String {
+        match self {
+            Self::Number(number) => number.to_string(),
+            Self::Word(word) => word.clone(),
         }
     }
-
-    fn mesh() -> Self {
-        Self::unset()
-    }
-
-    fn local() -> Self {
-        Self {
-            kind: Kind::Local,
-            ..Self::unset()
-        }
-    }
-
-    fn connection(&self) -> Connection {
-        let base = match self.kind {
-            Kind::Edge => Connection::EDGE,
-            Kind::Mesh => Connection::MESH,
-            Kind::Local => Connection::LOCAL,
-        };
-        Connection {
-            max_concurrent_streams: self
-                .max_concurrent_streams
-                .unwrap_or(base.max_concurrent_streams),
-            stream_window: self.stream_window.unwrap_or(base.stream_window),
-            connection_window: self.connection_window.unwrap_or(base.connection_window),
-            header_list: self.header_list.unwrap_or(base.header_list),
-            header_count: self.header_count.unwrap_or(base.header_count),
-            pending_accept_resets: self
-                .pending_accept_resets
-                .unwrap_or(base.pending_accept_resets),
-            reset_memory: self.reset_memory.unwrap_or(base.reset_memory),
-            library_resets: self.library_resets.unwrap_or(base.library_resets),
-            send_buffer: self.send_buffer.unwrap_or(base.send_buffer),
-            ..base
-        }
-    }
-}
-
-// === impl Connection ===
-
-impl Connection {
-    pub const EDGE: Self = Self {
-        max_concurrent_streams: 100,
-        stream_window: 64 << 10,
-        connection_window: 8 * MIB,
-        header_list: 16 << 10,
-        header_count: 100,
-        pending_accept_resets: 100,
-        reset_memory: 200,
-        reset_duration: Duration::from_secs(5),
-        library_resets: 1024,
-        send_buffer: 64 << 10,
-        small_frame_budget: None,
-    };
-
-    pub const MESH: Self = Self {
-        max_concurrent_streams: 200,
-        stream_window: 64 << 10,
-        connection_window: 16 * MIB,
-        header_list: 32 << 10,
-        header_count: 128,
-        pending_accept_resets: 512,
-        reset_memory: 1024,
-        reset_duration: Duration::from_secs(10),
-        library_resets: 4096,
-        send_buffer: 64 << 10,
-        small_frame_budget: Some(usize::MAX / 2),
-    };
-
-    pub const LOCAL: Self = Self {
-        max_concurrent_streams: 1000,
-        connection_window: 64 * MIB,
-        pending_accept_resets: 2048,
-        reset_memory: 2048,
-        ..Self::MESH
-    };
 }
 
 impl Default for Connect {

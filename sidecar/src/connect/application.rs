@@ -88,9 +88,7 @@ impl Application {
             ));
         }
         let io = self.reach().await?;
-        let (client, driver) = connect(io, &self.setup)
-            .await
-            .map_err(|err| unreachable(&self.parts.address, &io::Error::other(err)))?;
+        let (client, driver) = connect(io, &self.setup);
         self.connections.borrow_mut().push(Rc::clone(&client));
         let application = Rc::clone(self);
         let driven = Rc::clone(&client);

@@ -107,9 +107,7 @@ pub(super) async fn mesh(
         .map(|facts| facts.validity);
     let validity = validity
         .ok_or_else(|| failed(&io::Error::other(rustls::Error::NoCertificatesPresented)))?;
-    let (client, mut driver) = connect(stream, setup)
-        .await
-        .map_err(|err| failed(&io::Error::other(err)))?;
+    let (client, mut driver) = connect(stream, setup);
     first_word(&mut driver).await.map_err(|err| failed(&err))?;
     Ok(Dialed {
         client,

@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
+use bytes::Bytes;
 use http::header::{HOST, HeaderValue};
 use http::{Request, Version};
 use http_body::{Body as _, Frame, SizeHint};
@@ -17,6 +18,7 @@ use tokio_util::task::TaskTracker;
 
 use super::Received;
 use crate::error::{Error, Kind};
+use crate::http2::Credit;
 use crate::stack::{Body, Call, Data, Reply};
 
 /// Idle connections kept, at most.
@@ -28,7 +30,7 @@ pub(crate) struct Idle(RefCell<Vec<Sender>>);
 
 /// A connection that can take one call.
 #[derive(Debug)]
-pub(crate) struct Sender(SendRequest<Body>);
+pub(crate) struct Sender(SendRequest<Outgoing>);
 
 // === impl Idle ===
 
@@ -67,6 +69,39 @@ where
         }
     });
     Ok(Sender(sender))
+}
+
+/// A request's body as the library takes it. It asks for the next piece when it has room again: then the one before went onwards.
+struct Outgoing {
+    body: Body,
+    credit: Option<Credit>,
+}
+
+impl http_body::Body for Outgoing {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        self.credit = None;
+        let frame = ready!(self.body.as_mut().poll_frame(cx));
+        Poll::Ready(frame.map(|frame| {
+            Ok(frame?.map_data(|data| {
+                self.credit = Some(data.credit);
+                data.bytes
+            }))
+        }))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
 }
 
 /// What became of one attempt: the call comes back if it was not sent.
@@ -114,19 +149,19 @@ pub(crate) async fn call(
 struct Kept(crate::stack::Parts);
 
 impl Kept {
-    fn restore(self, request: Request<Body>) -> Call {
+    fn restore(self, request: Request<Outgoing>) -> Call {
         let (head, body) = request.into_parts();
         let mut headers = head.headers;
         headers.remove(HOST);
         Call::new(crate::stack::Parts {
             headers,
-            body,
+            body: body.body,
             ..self.0
         })
     }
 }
 
-fn encode(call: Call) -> Result<(Request<Body>, Kept), Error> {
+fn encode(call: Call) -> Result<(Request<Outgoing>, Kept), Error> {
     let mut parts = call.into_parts();
     let host = HeaderValue::from_str(&parts.authority).map_err(|_| {
         Error::unprocessed(
@@ -135,7 +170,7 @@ fn encode(call: Call) -> Result<(Request<Body>, Kept), Error> {
         )
     })?;
     let body = std::mem::replace(&mut parts.body, crate::observe::empty());
-    let mut request = Request::new(body);
+    let mut request = Request::new(Outgoing { body, credit: None });
     *request.method_mut() = parts.method.clone();
     *request.uri_mut() = parts.uri.clone();
     *request.version_mut() = Version::HTTP_11;

@@ -1,57 +1,37 @@
-//! What a stream brings: DATA with its credit, then trailers. What an error on it means is the caller's to say.
+//! What a stream brings, as a body: DATA with its credit, then trailers. What an early end of it means is the caller's to say.
 
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
-use bytes::Bytes;
-use h2::RecvStream;
 use http_body::{Body, Frame, SizeHint};
 
 use super::Credit;
+use super::mailbox::{End, Piece};
+use super::streams::Handle;
 use crate::error::Error;
 use crate::stack::Data;
 
-/// The receiving half of a stream, errors translated by `F`.
+/// The receiving half of a stream, ends translated by `F`.
 pub(super) struct Incoming<F> {
-    stream: RecvStream,
-    phase: Phase,
+    stream: Rc<Handle>,
+    is_done: bool,
     translate: F,
-}
-
-enum Phase {
-    Data,
-    Trailers,
-    Done,
 }
 
 // === impl Incoming ===
 
-impl<F: Fn(&h2::Error) -> Error> Incoming<F> {
-    pub(super) fn new(stream: RecvStream, translate: F) -> Self {
-        let phase = if stream.is_end_stream() {
-            Phase::Done
-        } else {
-            Phase::Data
-        };
+impl<F: Fn(&Handle, End) -> Error> Incoming<F> {
+    pub(super) fn new(stream: Rc<Handle>, translate: F) -> Self {
         Self {
+            is_done: stream.mailbox().is_over(),
             stream,
-            phase,
             translate,
         }
     }
-
-    fn data(&mut self, bytes: Bytes) -> Frame<Data> {
-        let credit = Credit::new(self.stream.flow_control().clone(), bytes.len());
-        Frame::data(Data { bytes, credit })
-    }
-
-    fn fail(&mut self, err: &h2::Error) -> Poll<Option<Result<Frame<Data>, Error>>> {
-        self.phase = Phase::Done;
-        Poll::Ready(Some(Err((self.translate)(err))))
-    }
 }
 
-impl<F: Fn(&h2::Error) -> Error + Unpin> Body for Incoming<F> {
+impl<F: Fn(&Handle, End) -> Error + Unpin> Body for Incoming<F> {
     type Data = Data;
     type Error = Error;
 
@@ -59,35 +39,47 @@ impl<F: Fn(&h2::Error) -> Error + Unpin> Body for Incoming<F> {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Data>, Error>>> {
-        loop {
-            match self.phase {
-                Phase::Data => match ready!(self.stream.poll_data(cx)) {
-                    Some(Ok(bytes)) if bytes.is_empty() => {}
-                    Some(Ok(bytes)) => return Poll::Ready(Some(Ok(self.data(bytes)))),
-                    Some(Err(err)) => return self.fail(&err),
-                    None => self.phase = Phase::Trailers,
-                },
-                Phase::Trailers => match ready!(self.stream.poll_trailers(cx)) {
-                    Ok(trailers) => {
-                        self.phase = Phase::Done;
-                        return Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(trailers))));
-                    }
-                    Err(err) => return self.fail(&err),
-                },
-                Phase::Done => return Poll::Ready(None),
-            }
+        if self.is_done {
+            return Poll::Ready(None);
         }
+        let frame = match ready!(self.stream.mailbox().poll_piece(cx)) {
+            Some(Ok(Piece::Data(bytes))) => {
+                let source = Rc::clone(self.stream.shared());
+                let credit = Credit::new(source, self.stream.id(), bytes.len());
+                Some(Ok(Frame::data(Data { bytes, credit })))
+            }
+            Some(Ok(Piece::Trailers(trailers))) => {
+                self.is_done = true;
+                Some(Ok(Frame::trailers(trailers)))
+            }
+            Some(Err(end)) => {
+                self.is_done = true;
+                Some(Err((self.translate)(&self.stream, end)))
+            }
+            None => {
+                self.is_done = true;
+                None
+            }
+        };
+        Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
-        matches!(self.phase, Phase::Done) || self.stream.is_end_stream()
+        self.is_done || self.stream.mailbox().is_over()
     }
 
     fn size_hint(&self) -> SizeHint {
-        if self.is_end_stream() {
-            SizeHint::with_exact(0)
-        } else {
-            SizeHint::default()
+        match self.is_end_stream() {
+            true => SizeHint::with_exact(0),
+            false => SizeHint::default(),
+        }
+    }
+}
+
+impl<F> Drop for Incoming<F> {
+    fn drop(&mut self) {
+        if !self.is_done {
+            self.stream.discard();
         }
     }
 }

@@ -4,52 +4,62 @@
 //! a call's future or its reply resets its stream with CANCEL.
 
 use std::cell::{Cell, RefCell};
-use std::future::Future;
+use std::future::{Future as _, poll_fn};
 use std::io;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::Bytes;
-use h2::client::SendRequest;
-use h2::{Ping, PingPong, Reason};
-use http::uri::{Authority, Parts as UriParts, Scheme};
-use http::{Request, Uri};
+use http::uri::{Authority, Scheme};
 use http_body::{Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::{Instant, Sleep};
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use super::body::Incoming;
-use super::cork::{Cork, Passed, Turn, cork};
+use super::connection::{Connection as Streams, Full, Role};
+use super::driver::{self, Alarm, Over};
 use super::forward::{Outgoing, Stop};
+use super::frame::Code;
+use super::heads::Target;
 use super::limits;
+use super::mailbox::End;
+use super::streams::{Handle, Shared};
 use crate::config::Connection;
 use crate::error::{Error, Kind, Processed};
-use crate::stack::{Body, Call, Data, Reply};
+use crate::stack::{Body, Call, Data, Parts, Reply};
 
 /// The handle of one connection: takes calls until it is closed.
 pub(crate) struct Client {
-    /// `None` once no further call may be opened; the library then closes when the last one ended.
-    sender: RefCell<Option<SendRequest<Bytes>>>,
-    open: Cell<usize>,
-    /// What the peer takes, as it last said, bounded by our own limit.
-    slots: Cell<usize>,
-    /// The connection was ended on purpose with calls on it.
-    cut: Cell<bool>,
+    shared: Rc<Shared>,
+    /// No further call may be opened; the connection ends when the last one did.
+    is_closed: Cell<bool>,
+    calls: Cell<usize>,
+    /// Why the connection is over.
+    ended: RefCell<Option<Ended>>,
     idle_since: Cell<Instant>,
-    passed: Rc<Passed>,
     scheme: Scheme,
     patience: Duration,
 }
 
+/// Why a connection ended with calls on it.
+#[derive(Debug)]
+enum Ended {
+    /// We had to end it.
+    Cut,
+    Broken(String),
+    Lost(String),
+}
+
 /// Drives the connection; owned by a task. Ends when the connection did.
 pub(crate) struct Driver<IO> {
-    connection: h2::client::Connection<Cork<IO>, Bytes>,
-    turn: Turn<IO>,
+    inner: driver::Driver<IO>,
     client: Rc<Client>,
-    most: usize,
     liveness: Option<Liveness>,
+    drains_at: Option<u32>,
+    /// How it ended, while it closes.
+    result: Option<io::Result<()>>,
 }
 
 /// Pings while calls are open or not, and the patience for their answer.
@@ -60,10 +70,11 @@ pub(crate) struct PingTimes {
 }
 
 struct Liveness {
-    ping: PingPong,
     times: PingTimes,
-    timer: Pin<Box<Sleep>>,
-    sent: Option<Instant>,
+    alarm: Alarm,
+    /// When the next ping goes out, or its answer has to be there.
+    due: Instant,
+    is_asked: bool,
 }
 
 /// What a connection is made with.
@@ -76,45 +87,35 @@ pub(crate) struct Setup {
 }
 
 /// Opens HTTP/2 on `io`. Nothing is sent before the driver is polled.
-pub(crate) async fn connect<IO>(
-    io: IO,
-    setup: &Setup,
-) -> Result<(Rc<Client>, Driver<IO>), h2::Error>
+pub(crate) fn connect<IO>(io: IO, setup: &Setup) -> (Rc<Client>, Driver<IO>)
 where
     IO: AsyncRead + AsyncWrite + Unpin,
 {
-    let (io, turn, passed) = cork(io);
-    let (sender, mut connection) = limits::client(&setup.limits).handshake(io).await?;
-    let liveness = match (setup.ping, connection.ping_pong()) {
-        (Some(times), Some(ping)) => Some(Liveness {
-            ping,
-            times,
-            timer: Box::pin(tokio::time::sleep(times.interval)),
-            sent: None,
-        }),
-        _ => None,
-    };
-    let most = setup.limits.max_concurrent_streams as usize;
+    let config = limits::config(&setup.limits);
+    let inner = driver::Driver::new(io, Role::Client, config, setup.limits.connection_buffered);
+    let now = Instant::now();
     let client = Rc::new(Client {
-        sender: RefCell::new(Some(sender)),
-        open: Cell::new(0),
-        slots: Cell::new(limits::BEFORE_SETTINGS.min(most)),
-        cut: Cell::new(false),
-        idle_since: Cell::new(Instant::now()),
-        passed,
+        shared: Rc::clone(inner.shared()),
+        is_closed: Cell::new(false),
+        calls: Cell::new(0),
+        ended: RefCell::default(),
+        idle_since: Cell::new(now),
         scheme: setup.scheme.clone(),
         patience: setup.patience,
     });
-    Ok((
-        Rc::clone(&client),
-        Driver {
-            connection,
-            turn,
-            client,
-            most,
-            liveness,
-        },
-    ))
+    let driver = Driver {
+        inner,
+        client: Rc::clone(&client),
+        liveness: setup.ping.map(|times| Liveness {
+            times,
+            alarm: Alarm::default(),
+            due: now + times.interval,
+            is_asked: false,
+        }),
+        drains_at: setup.limits.drains_at(),
+        result: None,
+    };
+    (client, driver)
 }
 
 // === impl Driver ===
@@ -122,27 +123,41 @@ where
 impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
     /// Ready with `Ok` when the connection closed in order, with the cause when it did not.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.turn.begin();
-        let polled = Pin::new(&mut self.connection).poll(cx);
-        let drained = self.turn.end(cx);
-        self.client.observe(
-            cx,
-            self.connection.max_concurrent_send_streams().min(self.most),
-        );
-        match (polled, drained) {
-            (Poll::Ready(Ok(())), _) => Poll::Ready(Ok(())),
-            (Poll::Ready(Err(err)), _) => Poll::Ready(Err(into_io(err))),
-            (Poll::Pending, Poll::Ready(Err(err))) => Poll::Ready(Err(err)),
-            (Poll::Pending, _) => match &mut self.liveness {
-                Some(liveness) => liveness.poll(cx),
-                None => Poll::Pending,
-            },
+        if self.result.is_none() {
+            let over = ready!(self.poll_open(cx));
+            self.result = Some(self.client.over(&over));
+            self.inner.begin_close(&over);
         }
+        ready!(self.inner.poll_close(cx));
+        Poll::Ready(self.result.take().unwrap_or(Ok(())))
+    }
+
+    fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<Over> {
+        if let Poll::Ready(over) = self.inner.poll_read(cx) {
+            return Poll::Ready(over);
+        }
+        self.client.observe(self.drains_at);
+        if let Some(liveness) = &mut self.liveness
+            && let Poll::Ready(over) = liveness.poll(&self.client.shared, cx)
+        {
+            return Poll::Ready(over);
+        }
+        if self.client.is_done() {
+            self.client
+                .shared
+                .act(|connection| connection.go_away(Code::NO_ERROR, ""));
+            return Poll::Ready(Over::Closed);
+        }
+        if let Poll::Ready(over) = self.inner.poll_write(cx) {
+            return Poll::Ready(over);
+        }
+        self.client.shared.end_turn();
+        Poll::Pending
     }
 
     /// Whether the peer has sent anything: it accepted our certificate and speaks HTTP/2.
     pub(crate) fn heard(&self) -> bool {
-        self.client.passed.read.get() > 0
+        self.inner.has_read()
     }
 }
 
@@ -152,49 +167,23 @@ impl<IO> Drop for Driver<IO> {
     }
 }
 
-fn into_io(err: h2::Error) -> io::Error {
-    if err.is_io() {
-        err.into_io()
-            .unwrap_or_else(|| io::ErrorKind::ConnectionReset.into())
-    } else {
-        io::Error::other(err)
-    }
-}
-
 // === impl Liveness ===
 
 impl Liveness {
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if let Some(sent) = self.sent {
-            match self.ping.poll_pong(cx) {
-                Poll::Ready(Ok(_)) => {
-                    self.sent = None;
-                    self.timer.as_mut().reset(sent + self.times.interval);
-                }
-                Poll::Ready(Err(err)) => return Poll::Ready(Err(into_io(err))),
-                Poll::Pending => {}
-            }
+    fn poll(&mut self, shared: &Shared, cx: &mut Context<'_>) -> Poll<Over> {
+        if self.is_asked && shared.take_pong().is_some() {
+            self.is_asked = false;
+            self.due = Instant::now() + self.times.interval;
         }
-        while self.timer.as_mut().poll(cx).is_ready() {
-            let now = Instant::now();
-            if self.sent.is_some() {
-                return Poll::Ready(Err(io::Error::new(
-                    io::ErrorKind::TimedOut,
-                    "the peer answers no pings",
-                )));
+        while self.alarm.poll(self.due, cx).is_ready() {
+            self.alarm.clear();
+            if self.is_asked {
+                let late = io::Error::new(io::ErrorKind::TimedOut, "the peer answers no pings");
+                return Poll::Ready(Over::Io(late));
             }
-            if self.ping.send_ping(Ping::opaque()).is_ok() {
-                self.sent = Some(now);
-                // Registers for the answer.
-                let _: Poll<Result<h2::Pong, h2::Error>> = self.ping.poll_pong(cx);
-            }
-            self.timer.as_mut().reset(
-                now + if self.sent.is_some() {
-                    self.times.timeout
-                } else {
-                    self.times.interval
-                },
-            );
+            shared.act(|connection| connection.ping(*b"liveness"));
+            self.is_asked = true;
+            self.due = Instant::now() + self.times.timeout;
         }
         Poll::Pending
     }
@@ -205,84 +194,99 @@ impl Liveness {
 impl Client {
     /// Whether a call can be opened now.
     pub(crate) fn has_room(&self) -> bool {
-        self.sender.borrow().is_some() && self.open.get() < self.slots.get()
+        let has_slot = |connection: &Streams| connection.open_streams() < connection.slots();
+        !self.is_closed.get() && self.shared.with(has_slot)
     }
 
     /// Whether no further call will be taken, ever.
     pub(crate) fn is_closed(&self) -> bool {
-        self.sender.borrow().is_none()
+        self.is_closed.get()
     }
 
     pub(crate) fn open_calls(&self) -> usize {
-        self.open.get()
+        self.calls.get()
     }
 
     /// Since when nothing is open, if so.
     pub(crate) fn idle_since(&self) -> Option<Instant> {
-        (self.open.get() == 0).then(|| self.idle_since.get())
+        (self.calls.get() == 0).then(|| self.idle_since.get())
     }
 
     /// Takes no further call; those in progress end as they do, then the connection closes.
     pub(crate) fn close(&self) {
-        self.sender.borrow_mut().take();
+        if !self.is_closed.replace(true) {
+            self.shared.wake_driver();
+        }
     }
 
     /// What breaks off from now on was cut by us: the connection had to end.
     pub(crate) fn cut(&self) {
-        self.cut.set(true);
+        self.ended.borrow_mut().get_or_insert(Ended::Cut);
         self.close();
     }
 
-    /// After a turn: learns the peer's limit, and that it wants no further calls.
-    fn observe(&self, cx: &mut Context<'_>, slots: usize) {
-        self.slots.set(slots);
-        let mut sender = self.sender.borrow_mut();
-        if let Some(open) = sender.as_mut()
-            && matches!(open.poll_ready(cx), Poll::Ready(Err(_)))
-        {
-            sender.take();
+    /// After a turn: the peer may want no further calls, or the connection may be worn out.
+    fn observe(&self, drains_at: Option<u32>) {
+        let is_worn = || {
+            let resets = self.shared.with(Streams::library_resets);
+            drains_at.is_some_and(|most| resets >= most)
+        };
+        if self.shared.farewell().is_some() || is_worn() {
+            self.is_closed.set(true);
         }
+    }
+
+    fn is_done(&self) -> bool {
+        self.is_closed.get()
+            && self.calls.get() == 0
+            && self.shared.with(Streams::open_streams) == 0
+    }
+
+    fn over(&self, over: &Over) -> io::Result<()> {
+        let (ended, result) = match over {
+            Over::Closed => (None, Ok(())),
+            Over::Io(err) => {
+                let same = io::Error::new(err.kind(), err.to_string());
+                (Some(Ended::Lost(err.to_string())), Err(same))
+            }
+            Over::Fault(_) | Over::Late(_) => {
+                let text = over.to_string();
+                (
+                    Some(Ended::Broken(text.clone())),
+                    Err(io::Error::other(text)),
+                )
+            }
+        };
+        if let Some(ended) = ended {
+            self.ended.borrow_mut().get_or_insert(ended);
+        }
+        self.is_closed.set(true);
+        result
     }
 
     /// One call on one stream. Before the head has come back a drop resets the stream with CANCEL; afterwards the reply's body owns it.
     pub(crate) async fn call(self: &Rc<Self>, call: Call) -> Result<Reply, Error> {
         let slot = Slot::take(self);
         let parts = call.into_parts();
-        let mut head = Request::new(());
-        *head.uri_mut() = self.target(&parts.uri, parts.authority)?;
-        *head.method_mut() = parts.method;
-        *head.headers_mut() = parts.headers;
-        let ended = parts.body.is_end_stream();
-        let before = self.passed.written.get();
-        let sent = match self.sender.borrow_mut().as_mut() {
-            Some(sender) => sender.send_request(head, ended),
-            None => return Err(Error::unsent("the connection takes no further calls")),
-        };
-        let (response, sink) = sent.map_err(|err| refused_here(&err))?;
-        let mut upload = (!ended).then(|| Outgoing::new(parts.body, sink, self.patience));
-        let evidence = Evidence {
-            client: Rc::clone(self),
-            before,
-        };
-        let mut response = pin!(response);
-        let head = std::future::poll_fn(|cx| {
+        let is_ended = parts.body.is_end_stream();
+        let stream = Rc::new(self.open(&parts, is_ended)?);
+        let mut upload =
+            (!is_ended).then(|| Outgoing::new(parts.body, Rc::clone(&stream), self.patience));
+        let head = poll_fn(|cx| {
             poll_upload(&mut upload, cx)?;
-            response
-                .as_mut()
-                .poll(cx)
-                .map_err(|err| evidence.before_head(&err))
+            let head = stream.mailbox().poll_head(cx);
+            head.map_err(|end| self.before_head(&stream, end))
         })
         .await?;
-        let (head, stream) = head.into_parts();
-        let stream = Incoming::new(stream, move |err: &h2::Error| evidence.after_head(err));
-        let body = if http_body::Body::is_end_stream(&stream) {
-            drained(slot)
-        } else {
-            Box::pin(Download {
-                stream,
-                upload,
+        let client = Rc::clone(self);
+        let incoming = Incoming::new(stream, move |_: &Handle, end| client.after_head(end));
+        let body: Body = match http_body::Body::is_end_stream(&incoming) {
+            true => drained(slot),
+            false => Box::pin(Download {
+                incoming,
+                upload: upload.map(Upload::spawn),
                 slot: Some(slot),
-            })
+            }),
         };
         Ok(Reply {
             status: head.status,
@@ -291,27 +295,84 @@ impl Client {
         })
     }
 
-    fn target(&self, uri: &Uri, authority: String) -> Result<Uri, Error> {
-        let malformed = || {
-            Error::unprocessed(
+    fn open(self: &Rc<Self>, parts: &Parts, is_ended: bool) -> Result<Handle, Error> {
+        if self.is_closed.get() {
+            return Err(Error::unsent("the connection takes no further calls"));
+        }
+        if Authority::try_from(parts.authority.as_str()).is_err() {
+            return Err(Error::unprocessed(
                 Kind::Malformed,
                 "the authority of the call is not a valid host",
-            )
+            ));
+        }
+        let target = Target {
+            method: &parts.method,
+            scheme: self.scheme.as_str(),
+            authority: &parts.authority,
+            path: parts.uri.path_and_query().map_or("/", |path| path.as_str()),
         };
-        let mut parts = UriParts::default();
-        parts.scheme = Some(self.scheme.clone());
-        parts.authority =
-            Some(Authority::from_maybe_shared(Bytes::from(authority)).map_err(|_| malformed())?);
-        parts.path_and_query = uri.path_and_query().cloned();
-        Uri::from_parts(parts).map_err(|_| malformed())
+        let opened = self
+            .shared
+            .open(target, &parts.headers, is_ended, Instant::now());
+        opened.map_err(|full| {
+            if full == Full::Ids {
+                self.close();
+            }
+            Error::unsent(full.to_string())
+        })
+    }
+
+    fn before_head(&self, stream: &Handle, end: End) -> Error {
+        match end {
+            End::Reset(code) => {
+                let processed = match code == Code::REFUSED_STREAM {
+                    true => Processed::No,
+                    false => Processed::Maybe,
+                };
+                Error::reset(code.0, processed)
+            }
+            End::Untaken => Error::unprocessed(
+                Kind::Refused,
+                "the peer is closing the connection and did not take the call",
+            ),
+            End::Lost if stream.is_unsent() => {
+                Error::unsent("the connection ended before the call left")
+            }
+            End::Lost | End::Failed(..) | End::Complete => self.broken(end),
+        }
+    }
+
+    fn after_head(&self, end: End) -> Error {
+        match end {
+            End::Reset(code) => Error::reset(code.0, Processed::Maybe),
+            _ => self.broken(end),
+        }
+    }
+
+    fn broken(&self, end: End) -> Error {
+        if let End::Failed(_, why) = end {
+            return Error::new(Kind::Protocol, format!("the peer broke HTTP/2: {why}"));
+        }
+        match &*self.ended.borrow() {
+            Some(Ended::Cut) => Error::new(
+                Kind::Cut,
+                "the connection had to end while the call was in progress",
+            ),
+            Some(Ended::Broken(why)) => Error::new(Kind::Protocol, why.clone()),
+            Some(Ended::Lost(why)) => Error::new(
+                Kind::ConnectionLost,
+                format!("the connection to the peer ended: {why}"),
+            ),
+            None => Error::new(Kind::ConnectionLost, "the connection to the peer ended"),
+        }
     }
 }
 
 impl std::fmt::Debug for Client {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Client")
-            .field("open", &self.open)
-            .field("slots", &self.slots)
+            .field("calls", &self.calls)
+            .field("is_closed", &self.is_closed)
             .finish_non_exhaustive()
     }
 }
@@ -341,16 +402,6 @@ impl http_body::Body for Nothing {
     }
 }
 
-fn refused_here(err: &h2::Error) -> Error {
-    if err.is_io() || err.is_go_away() || err.is_reset() {
-        return Error::unsent(format!("the connection took no call: {err}"));
-    }
-    Error::unprocessed(
-        Kind::Malformed,
-        format!("the call cannot be sent over HTTP/2: {err}"),
-    )
-}
-
 /// Sends what can be sent. A sink that takes no more is no error here: the receiving half says how the call ended.
 fn poll_upload(upload: &mut Option<Outgoing>, cx: &mut Context<'_>) -> Result<(), Error> {
     let Some(outgoing) = upload else {
@@ -360,7 +411,7 @@ fn poll_upload(upload: &mut Option<Outgoing>, cx: &mut Context<'_>) -> Result<()
         Poll::Pending => {}
         Poll::Ready(Ok(()) | Err(Stop::Sink)) => *upload = None,
         Poll::Ready(Err(Stop::Source(err))) => {
-            outgoing.reset(err.reset.unwrap_or_else(|| Reason::CANCEL.into()));
+            outgoing.reset(err.reset.unwrap_or(Code::CANCEL.0));
             *upload = None;
             return Err(err);
         }
@@ -368,59 +419,36 @@ fn poll_upload(upload: &mut Option<Outgoing>, cx: &mut Context<'_>) -> Result<()
     Ok(())
 }
 
-/// What can be proved when a stream ends early.
-struct Evidence {
-    client: Rc<Client>,
-    /// Bytes the connection had sent when the call was queued.
-    before: u64,
+/// What is left of a request once its response has begun: a task of its own, so that a caller who reads slowly does not stop what he
+/// sends. It ends with the response's body.
+struct Upload(JoinHandle<Result<(), Error>>);
+
+// === impl Upload ===
+
+impl Upload {
+    fn spawn(outgoing: Outgoing) -> Self {
+        let mut upload = Some(outgoing);
+        Self(tokio::task::spawn_local(poll_fn(move |cx| {
+            poll_upload(&mut upload, cx)?;
+            match upload {
+                Some(_) => Poll::Pending,
+                None => Poll::Ready(Ok(())),
+            }
+        })))
+    }
+
+    /// Ready once nothing is left; an error is the call's.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        // It does not panic, and only its owner aborts it.
+        Pin::new(&mut self.0)
+            .poll(cx)
+            .map(|joined| joined.unwrap_or(Ok(())))
+    }
 }
 
-// === impl Evidence ===
-
-impl Evidence {
-    fn before_head(&self, err: &h2::Error) -> Error {
-        if err.is_reset() && err.is_remote() {
-            let code = err.reason().map_or(2, u32::from);
-            let processed = if err.reason() == Some(Reason::REFUSED_STREAM) {
-                Processed::No
-            } else {
-                Processed::Maybe
-            };
-            return Error::reset(code, processed);
-        }
-        if err.is_go_away() && err.is_remote() {
-            return Error::unprocessed(
-                Kind::Refused,
-                "the peer is closing the connection and did not take the call",
-            );
-        }
-        if self.client.passed.written.get() == self.before {
-            return Error::unsent("the connection ended before the call left");
-        }
-        self.broken(err)
-    }
-
-    fn after_head(&self, err: &h2::Error) -> Error {
-        if err.is_reset() && err.is_remote() {
-            return Error::reset(err.reason().map_or(2, u32::from), Processed::Maybe);
-        }
-        self.broken(err)
-    }
-
-    fn broken(&self, err: &h2::Error) -> Error {
-        if self.client.cut.get() {
-            return Error::new(
-                Kind::Cut,
-                "the connection had to end while the call was in progress",
-            );
-        }
-        if err.is_library() {
-            return Error::new(Kind::Protocol, format!("the peer broke HTTP/2: {err}"));
-        }
-        Error::new(
-            Kind::ConnectionLost,
-            format!("the connection to the peer ended: {err}"),
-        )
+impl Drop for Upload {
+    fn drop(&mut self) {
+        self.0.abort();
     }
 }
 
@@ -431,29 +459,32 @@ struct Slot(Rc<Client>);
 
 impl Slot {
     fn take(client: &Rc<Client>) -> Self {
-        client.open.set(client.open.get() + 1);
+        client.calls.set(client.calls.get() + 1);
         Self(Rc::clone(client))
     }
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        let open = self.0.open.get() - 1;
-        self.0.open.set(open);
-        if open == 0 {
+        let calls = self.0.calls.get() - 1;
+        self.0.calls.set(calls);
+        if calls == 0 {
             self.0.idle_since.set(Instant::now());
+            if self.0.is_closed.get() {
+                self.0.shared.wake_driver();
+            }
         }
     }
 }
 
 /// A reply's body; polling it sends what is left of the request.
 struct Download<F> {
-    stream: Incoming<F>,
-    upload: Option<Outgoing>,
+    incoming: Incoming<F>,
+    upload: Option<Upload>,
     slot: Option<Slot>,
 }
 
-impl<F: Fn(&h2::Error) -> Error + Unpin> http_body::Body for Download<F> {
+impl<F: Fn(&Handle, End) -> Error + Unpin> http_body::Body for Download<F> {
     type Data = Data;
     type Error = Error;
 
@@ -462,13 +493,18 @@ impl<F: Fn(&h2::Error) -> Error + Unpin> http_body::Body for Download<F> {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Data>, Error>>> {
         let this = self.get_mut();
-        if let Err(err) = poll_upload(&mut this.upload, cx) {
-            return Poll::Ready(Some(Err(err)));
-        }
-        let polled = Pin::new(&mut this.stream).poll_frame(cx);
-        if matches!(polled, Poll::Ready(None | Some(Err(_))))
-            || (polled.is_ready() && http_body::Body::is_end_stream(&this.stream))
+        if let Some(upload) = &mut this.upload
+            && let Poll::Ready(sent) = upload.poll(cx)
         {
+            this.upload = None;
+            if let Err(err) = sent {
+                return Poll::Ready(Some(Err(err)));
+            }
+        }
+        let polled = Pin::new(&mut this.incoming).poll_frame(cx);
+        let is_over = matches!(polled, Poll::Ready(None | Some(Err(_))))
+            || (polled.is_ready() && http_body::Body::is_end_stream(&this.incoming));
+        if is_over {
             // The answer is complete, so the rest of the request is not wanted.
             this.upload = None;
             this.slot = None;
@@ -477,10 +513,10 @@ impl<F: Fn(&h2::Error) -> Error + Unpin> http_body::Body for Download<F> {
     }
 
     fn is_end_stream(&self) -> bool {
-        http_body::Body::is_end_stream(&self.stream)
+        http_body::Body::is_end_stream(&self.incoming)
     }
 
     fn size_hint(&self) -> SizeHint {
-        http_body::Body::size_hint(&self.stream)
+        http_body::Body::size_hint(&self.incoming)
     }
 }

@@ -262,6 +262,10 @@ impl Connection {
         &mut self.out
     }
 
+    pub fn has_output(&self) -> bool {
+        !self.out.is_empty()
+    }
+
     /// Streams that are open, of both sides.
     pub fn open_streams(&self) -> usize {
         self.open

@@ -4,10 +4,13 @@
 //! nothing is buffered beyond the stream's window.
 
 use std::fmt;
+use std::rc::Rc;
+
+use super::streams::Shared;
 
 /// Credit of one piece; given back on drop.
 pub struct Credit {
-    source: Option<h2::FlowControl>,
+    source: Option<(Rc<Shared>, u32)>,
     bytes: usize,
 }
 
@@ -22,9 +25,9 @@ impl Credit {
         }
     }
 
-    pub(super) fn new(source: h2::FlowControl, bytes: usize) -> Self {
+    pub(super) fn new(source: Rc<Shared>, stream: u32, bytes: usize) -> Self {
         Self {
-            source: Some(source),
+            source: Some((source, stream)),
             bytes,
         }
     }
@@ -32,12 +35,9 @@ impl Credit {
 
 impl Drop for Credit {
     fn drop(&mut self) {
-        if let Some(source) = &mut self.source
-            && self.bytes > 0
-        {
-            // It fails only if more were given back than came: each piece holds exactly its own bytes, and gives them back once.
-            let given = source.release_capacity(self.bytes);
-            debug_assert!(given.is_ok(), "a piece gave back more credit than it held");
+        if let Some((source, stream)) = &self.source {
+            let bytes = u32::try_from(self.bytes).unwrap_or(u32::MAX);
+            source.forwarded(*stream, bytes);
         }
     }
 }

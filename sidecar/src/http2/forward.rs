@@ -6,30 +6,33 @@
 use std::collections::VecDeque;
 use std::future::Future as _;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
-use h2::{Reason, SendStream};
+use bytes::{Buf as _, Bytes, BytesMut};
 use http::HeaderMap;
 use http_body::Frame;
 use tokio::time::Sleep;
 
 use super::Credit;
+use super::frame::Code;
+use super::streams::Handle;
 use crate::error::{Error, Kind};
 use crate::stack::{Body, Data};
 
 /// Payload of one DATA frame.
 const FRAME: usize = 16 << 10;
-/// What is held for a sink that is behind; a sender has no more credit than its stream window, which is the same.
-const HELD: usize = 64 << 10;
-/// Payloads below this are copied when they wait: h2 hands out slices that keep a whole read buffer alive.
+/// What is held for a sink that is behind. It is more than a stream's window, so that a source that ends early is noticed also while
+/// nothing can be sent.
+const HELD: usize = (64 << 10) + 1;
+/// Payloads below this are merged when they wait.
 const COPIED: usize = 4 << 10;
 
 /// One direction of a call on its way out.
 pub(super) struct Outgoing {
     body: Option<Body>,
-    sink: SendStream<Bytes>,
+    sink: Rc<Handle>,
     queue: VecDeque<Piece>,
     held: usize,
     trailers: Option<HeaderMap>,
@@ -50,7 +53,8 @@ pub(super) enum Stop {
 
 struct Piece {
     bytes: Chunk,
-    credit: Credit,
+    /// Given back on drop.
+    _credit: Credit,
     /// Credit of what was merged into it.
     more: Vec<Credit>,
 }
@@ -64,7 +68,7 @@ enum Chunk {
 
 impl Outgoing {
     /// Sends `body` into `sink`; gives up when a closed window stays closed for `patience`.
-    pub(super) fn new(body: Body, sink: SendStream<Bytes>, patience: Duration) -> Self {
+    pub(super) fn new(body: Body, sink: Rc<Handle>, patience: Duration) -> Self {
         Self {
             body: Some(body),
             sink,
@@ -83,7 +87,7 @@ impl Outgoing {
             let source = self.fill(cx)?;
             ready!(self.drain(cx))?;
             if self.body.is_none() {
-                self.finish()?;
+                self.finish(cx)?;
                 return Poll::Ready(Ok(()));
             }
             // The queue is empty: more comes only from the body, which has registered the task unless it was left off for space.
@@ -94,12 +98,12 @@ impl Outgoing {
     }
 
     /// Ready when the other side reset the stream or its connection ended.
-    pub(super) fn poll_reset(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.sink.poll_reset(cx).map(|_| ())
+    pub(super) fn poll_broken(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.sink.mailbox().poll_broken(cx).map(|_| ())
     }
 
     pub(super) fn reset(&mut self, code: u32) {
-        self.sink.send_reset(Reason::from(code));
+        self.sink.reset(Code(code));
     }
 
     fn fill(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, Stop> {
@@ -137,7 +141,7 @@ impl Outgoing {
                     }
                     _ => self.queue.push_back(Piece {
                         bytes: Chunk::Whole(data.bytes),
-                        credit: data.credit,
+                        _credit: data.credit,
                         more: Vec::new(),
                     }),
                 }
@@ -152,29 +156,26 @@ impl Outgoing {
     }
 
     fn drain(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Stop>> {
-        while let Some(piece) = self.queue.front() {
-            let wanted = piece.bytes.len().min(FRAME);
-            let Poll::Ready(room) = self.poll_room(wanted, cx)? else {
-                return self.poll_stalled(cx);
-            };
-            self.stalled = None;
-            self.send_front(room.min(wanted))?;
-        }
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_room(&mut self, wanted: usize, cx: &mut Context<'_>) -> Result<Poll<usize>, Stop> {
-        self.sink.reserve_capacity(wanted);
+        let is_end = self.body.is_none() && self.trailers.is_none();
         loop {
-            let room = self.sink.capacity();
-            if room > 0 {
-                return Ok(Poll::Ready(room));
+            let is_alone = self.queue.len() == 1;
+            let Some(piece) = self.queue.front_mut() else {
+                return Poll::Ready(Ok(()));
+            };
+            let length = piece.bytes.len();
+            let is_last = is_end && is_alone;
+            let sent = self.sink.send_data(piece.bytes.as_ref(), is_last, cx);
+            let sent = sent.map_err(|_| Stop::Sink)?;
+            self.held -= sent;
+            if sent > 0 {
+                self.stalled = None;
             }
-            match self.sink.poll_capacity(cx) {
-                Poll::Ready(Some(Ok(_))) => {}
-                Poll::Ready(Some(Err(_)) | None) => return Err(Stop::Sink),
-                Poll::Pending => return Ok(Poll::Pending),
+            if sent < length {
+                piece.bytes.advance(sent);
+                return self.poll_stalled(cx);
             }
+            self.queue.pop_front();
+            self.ended = is_last;
         }
     }
 
@@ -193,45 +194,15 @@ impl Outgoing {
         ))))
     }
 
-    fn send_front(&mut self, count: usize) -> Result<(), Stop> {
-        let Some(Piece {
-            bytes,
-            credit,
-            more,
-        }) = self.queue.pop_front()
-        else {
+    fn finish(&mut self, cx: &mut Context<'_>) -> Result<(), Stop> {
+        if std::mem::replace(&mut self.ended, true) {
             return Ok(());
+        }
+        let sent = match self.trailers.take() {
+            Some(trailers) => self.sink.send_trailers(&trailers),
+            None => self.sink.send_data(&[], true, cx).map(|_| ()),
         };
-        let (bytes, rest) = bytes.split(count);
-        self.held -= bytes.len();
-        let last = rest.is_none()
-            && self.queue.is_empty()
-            && self.body.is_none()
-            && self.trailers.is_none();
-        self.ended = last;
-        let sent = self.sink.send_data(bytes, last).map_err(|_| Stop::Sink);
-        if let Some(rest) = rest {
-            self.queue.push_front(Piece {
-                bytes: Chunk::Whole(rest),
-                credit,
-                more,
-            });
-        }
-        sent
-    }
-
-    fn finish(&mut self) -> Result<(), Stop> {
-        if self.ended {
-            return Ok(());
-        }
-        self.ended = true;
-        match self.trailers.take() {
-            Some(trailers) => self.sink.send_trailers(trailers).map_err(|_| Stop::Sink),
-            None => self
-                .sink
-                .send_data(Bytes::new(), true)
-                .map_err(|_| Stop::Sink),
-        }
+        sent.map_err(|_| Stop::Sink)
     }
 }
 
@@ -259,13 +230,17 @@ impl Chunk {
         }
     }
 
-    /// The first `count` bytes, and what is left if anything is.
-    fn split(self, count: usize) -> (Bytes, Option<Bytes>) {
-        let mut bytes = match self {
+    fn as_ref(&self) -> &[u8] {
+        match self {
             Self::Whole(bytes) => bytes,
-            Self::Merged(bytes) => bytes.freeze(),
-        };
-        let first = bytes.split_to(count.min(bytes.len()));
-        (first, (!bytes.is_empty()).then_some(bytes))
+            Self::Merged(bytes) => bytes,
+        }
+    }
+
+    fn advance(&mut self, count: usize) {
+        match self {
+            Self::Whole(bytes) => bytes.advance(count),
+            Self::Merged(bytes) => bytes.advance(count),
+        }
     }
 }

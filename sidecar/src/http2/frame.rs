@@ -21,6 +21,8 @@ use super::meter::Limit;
 pub const HEAD: usize = 9;
 /// Bytes of a payload that every peer takes (RFC 9113, 4.2).
 pub const SMALLEST_MAX_SIZE: u32 = 1 << 14;
+/// Bytes of a whole frame as we let peers send them.
+pub const LARGEST_READ: usize = HEAD + SMALLEST_MAX_SIZE as usize;
 /// Bytes of a payload beyond which no peer can go.
 pub const LARGEST_MAX_SIZE: u32 = (1 << 24) - 1;
 /// What every client sends first (RFC 9113, 3.4); a SETTINGS frame follows.

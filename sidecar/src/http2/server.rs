@@ -6,25 +6,27 @@
 
 use std::cell::Cell;
 use std::future::Future;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
-use h2::server::SendResponse;
-use h2::{Reason, RecvStream, SendStream};
-use http::header::{CONTENT_TYPE, HOST};
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri};
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::{Instant, Sleep};
+use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use super::body::Incoming;
-use super::cork::{Turn, cork};
+use super::connection::{Connection as Streams, Role};
+use super::driver::{Driver, Over};
+use super::fields::Request;
 use super::forward::{Outgoing, Stop};
+use super::frame::Code;
 use super::limits;
+use super::mailbox::End;
+use super::streams::{Arrived, Handle};
 use crate::config::Connection;
 use crate::error::{Error, Kind};
 use crate::grpc::is_grpc;
@@ -40,6 +42,8 @@ pub(crate) struct Accepted {
     pub(crate) idle: Duration,
     /// The preface must have come by then.
     pub(crate) preface: Duration,
+    /// A block of fields must have ended by then.
+    pub(crate) header_block: Duration,
     /// A window may stay closed for this long while bytes wait.
     pub(crate) patience: Duration,
 }
@@ -52,6 +56,9 @@ pub(crate) struct Ending<L, C> {
     pub(crate) cut: C,
 }
 
+/// A connection that has answered so many calls is known: its streams get wider windows where the first ones were narrow.
+const KNOWN: u32 = 10;
+
 /// Serves one connection to its end.
 pub(crate) async fn serve<IO, L, C>(
     io: IO,
@@ -63,140 +70,190 @@ pub(crate) async fn serve<IO, L, C>(
     L: Future<Output = ()>,
     C: Future<Output = ()>,
 {
-    let (io, turn, _) = cork(io);
-    let handshake = pin!(limits::server(&accepted.limits).handshake::<_, Bytes>(io));
-    let connection = match tokio::time::timeout(accepted.preface, within(&turn, handshake)).await {
-        Ok(Ok(connection)) => connection,
-        Ok(Err(err)) => return tracing::debug!(error = %err, "http/2 preface refused"),
-        Err(_) => return tracing::debug!("no http/2 preface in time"),
-    };
-    let open = Rc::new(Cell::new(0));
-    let mut driver = Driver {
-        connection,
-        turn,
+    let config = limits::config(&accepted.limits);
+    let mut serving = Serving {
+        driver: Driver::new(
+            io,
+            Role::Server,
+            config,
+            accepted.limits.connection_buffered,
+        ),
         accepted,
-        open,
-        idle: None,
-        leaving: false,
+        calls: Rc::default(),
+        was: Waiting::Preface,
+        since: Instant::now(),
         empty: "".into(),
+        is_known: false,
         tasks,
     };
     let mut leave = pin!(ending.leave);
     let mut cut = pin!(ending.cut);
-    std::future::poll_fn(|cx| {
-        if !driver.leaving && leave.as_mut().poll(cx).is_ready() {
-            driver.leave();
+    let over = std::future::poll_fn(|cx| {
+        if !serving.driver.is_leaving() && leave.as_mut().poll(cx).is_ready() {
+            serving.driver.leave();
         }
         if cut.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(());
+            return Poll::Ready(None);
         }
-        driver.poll(cx)
+        serving.poll(cx).map(Some)
     })
     .await;
+    if let Some(over) = over {
+        tracing::debug!(error = %over, "http/2 connection ended");
+        serving.driver.close(&over).await;
+    }
 }
 
-/// Polls `future`, which works on the corked half, and drains after each poll.
-async fn within<IO, F, T>(turn: &Turn<IO>, mut future: Pin<&mut F>) -> Result<T, h2::Error>
-where
-    IO: AsyncRead + AsyncWrite + Unpin,
-    F: Future<Output = Result<T, h2::Error>>,
-{
-    std::future::poll_fn(|cx| {
-        turn.begin();
-        let polled = future.as_mut().poll(cx);
-        // A socket that fails here fails the next read too.
-        let _: Poll<std::io::Result<()>> = turn.end(cx);
-        polled
-    })
-    .await
-}
-
-struct Driver<IO> {
-    connection: h2::server::Connection<super::cork::Cork<IO>, Bytes>,
-    turn: Turn<IO>,
+struct Serving<IO> {
+    driver: Driver<IO>,
     accepted: Rc<Accepted>,
-    open: Rc<Cell<usize>>,
-    idle: Option<Pin<Box<Sleep>>>,
-    leaving: bool,
+    calls: Rc<Calls>,
+    /// Since when the connection waits for what its timer is about.
+    was: Waiting,
+    since: Instant,
     empty: Arc<str>,
+    is_known: bool,
     tasks: TaskTracker,
 }
 
-// === impl Driver ===
+/// Calls of one connection.
+#[derive(Debug, Default)]
+struct Calls {
+    open: Cell<usize>,
+    ended: Cell<u32>,
+}
 
-impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
-    fn leave(&mut self) {
-        self.leaving = true;
-        self.connection.graceful_shutdown();
+/// What a connection waits for, one after the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Waiting {
+    /// Preface and SETTINGS.
+    Preface,
+    /// The end of a block of fields.
+    HeaderBlock,
+    /// A call.
+    Call,
+    Nothing,
+}
+
+// === impl Serving ===
+
+impl<IO: AsyncRead + AsyncWrite + Unpin> Serving<IO> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Over> {
+        if let Poll::Ready(over) = self.driver.poll_read(cx) {
+            return Poll::Ready(over);
+        }
+        for arrived in self.driver.shared().take_arrived() {
+            self.open(arrived);
+        }
+        self.adapt();
+        if let Poll::Ready(over) = self.poll_time(cx) {
+            return Poll::Ready(over);
+        }
+        if self.driver.poll_leaving(cx).is_ready() {
+            return Poll::Ready(Over::Closed);
+        }
+        if let Poll::Ready(over) = self.driver.poll_write(cx) {
+            return Poll::Ready(over);
+        }
+        self.driver.shared().end_turn();
+        Poll::Pending
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.turn.begin();
-        loop {
-            match self.connection.poll_accept(cx) {
-                Poll::Ready(Some(Ok((request, respond)))) => self.open(request, respond),
-                Poll::Ready(Some(Err(err))) => {
-                    tracing::debug!(error = %err, "http/2 connection ended");
-                    return Poll::Ready(());
-                }
-                Poll::Ready(None) => return Poll::Ready(()),
-                Poll::Pending => break,
+    /// What the connection has shown so far changes what it gets.
+    fn adapt(&mut self) {
+        let limits = &self.accepted.limits;
+        for limit in self.driver.shared().take_met() {
+            tracing::debug!(limit = limit.name(), peer = ?self.accepted.peer, "a bound was met");
+        }
+        if !self.is_known && self.calls.ended.get() >= KNOWN {
+            self.is_known = true;
+            let wide = limits.known_stream_window;
+            if wide > limits.stream_window {
+                self.driver
+                    .shared()
+                    .act(|connection| connection.widen_streams(wide));
             }
         }
-        if let Poll::Ready(Err(err)) = self.turn.end(cx) {
-            tracing::debug!(error = %err, "http/2 connection lost");
-            return Poll::Ready(());
+        let resets = self.driver.shared().with(Streams::library_resets);
+        if limits.drains_at().is_some_and(|most| resets >= most) {
+            self.driver.leave();
         }
-        self.poll_idle(cx)
     }
 
-    fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.open.get() > 0 || self.leaving {
-            self.idle = None;
+    fn waiting(&self) -> (Waiting, Duration) {
+        let accepted = &self.accepted;
+        self.driver.shared().with(|connection| {
+            if !connection.has_settings() {
+                (Waiting::Preface, accepted.preface)
+            } else if connection.is_in_block() {
+                (Waiting::HeaderBlock, accepted.header_block)
+            } else if self.calls.open.get() == 0 && !self.driver.is_leaving() {
+                (Waiting::Call, accepted.idle)
+            } else {
+                (Waiting::Nothing, Duration::MAX)
+            }
+        })
+    }
+
+    fn poll_time(&mut self, cx: &mut Context<'_>) -> Poll<Over> {
+        let (waiting, patience) = self.waiting();
+        if waiting != self.was {
+            self.was = waiting;
+            self.since = Instant::now();
+        }
+        if waiting == Waiting::Nothing {
             return Poll::Pending;
         }
-        let timer = self
-            .idle
-            .get_or_insert_with(|| Box::pin(tokio::time::sleep(self.accepted.idle)));
-        if timer.as_mut().poll(cx).is_ready() {
-            self.leave();
-            cx.waker().wake_by_ref();
+        std::task::ready!(self.driver.alarm.poll(self.since + patience, cx));
+        self.driver.alarm.clear();
+        match waiting {
+            Waiting::Preface => return Poll::Ready(Over::Late("no preface in time")),
+            Waiting::HeaderBlock => {
+                return Poll::Ready(Over::Late("no end of a header block in time"));
+            }
+            Waiting::Call => self.driver.leave(),
+            Waiting::Nothing => {}
         }
         Poll::Pending
     }
 
-    fn open(&mut self, request: Request<RecvStream>, mut respond: SendResponse<Bytes>) {
+    fn open(&mut self, arrived: Arrived) {
+        let Arrived { stream, request } = arrived;
         let accepted = Rc::clone(&self.accepted);
-        if request.headers().len() > accepted.limits.header_count {
-            refuse_headers(
-                request.headers(),
-                &mut respond,
-                accepted.limits.header_count,
-            );
-            return;
-        }
-        self.open.set(self.open.get() + 1);
-        let guard = Open(Rc::clone(&self.open));
-        let call = decode(request, &accepted.peer, Arc::clone(&self.empty));
+        let request = match request {
+            Ok(request) => request,
+            Err(is_grpc) => return refuse_headers(is_grpc, &stream, &accepted.limits),
+        };
+        let guard = Open::new(&self.calls);
+        let stream = Rc::new(stream);
+        let call = decode(request, &stream, &accepted.peer, Arc::clone(&self.empty));
         self.tasks.spawn_local(async move {
-            stream(&accepted, call, respond).await;
+            serve_stream(&accepted, call, stream).await;
             drop(guard);
         });
     }
 }
 
-struct Open(Rc<Cell<usize>>);
+struct Open(Rc<Calls>);
+
+impl Open {
+    fn new(calls: &Rc<Calls>) -> Self {
+        calls.open.set(calls.open.get() + 1);
+        Self(Rc::clone(calls))
+    }
+}
 
 impl Drop for Open {
     fn drop(&mut self) {
-        self.0.set(self.0.get() - 1);
+        self.0.open.set(self.0.open.get() - 1);
+        self.0.ended.set(self.0.ended.get().saturating_add(1));
     }
 }
 
 /// One call, from its head to the last byte of its reply.
-async fn stream(accepted: &Accepted, call: Call, mut respond: SendResponse<Bytes>) {
+async fn serve_stream(accepted: &Accepted, call: Call, stream: Rc<Handle>) {
     let mut dispatched = Rc::clone(&accepted.dispatch).dispatch(call);
-    let reply = std::future::poll_fn(|cx| match respond.poll_reset(cx) {
+    let reply = std::future::poll_fn(|cx| match stream.mailbox().poll_broken(cx) {
         Poll::Ready(_) => Poll::Ready(None),
         Poll::Pending => dispatched.as_mut().poll(cx).map(Some),
     })
@@ -204,76 +261,52 @@ async fn stream(accepted: &Accepted, call: Call, mut respond: SendResponse<Bytes
     match reply {
         // The caller went away: dropping `dispatched` ends whatever it still holds.
         None => {}
-        Some(Err(err)) => respond.send_reset(Reason::from(
-            err.reset.unwrap_or_else(|| Reason::INTERNAL_ERROR.into()),
-        )),
+        Some(Err(err)) => stream.reset(err.reset.map_or(Code::INTERNAL_ERROR, Code)),
         Some(Ok(reply)) => {
             drop(dispatched);
-            answer(accepted, reply, respond).await;
+            answer(accepted, reply, stream).await;
         }
     }
 }
 
-async fn answer(accepted: &Accepted, reply: Reply, mut respond: SendResponse<Bytes>) {
+async fn answer(accepted: &Accepted, reply: Reply, stream: Rc<Handle>) {
     let Reply {
         status,
         headers,
         body,
     } = reply;
     let ended = body.is_end_stream();
-    let mut head = Response::new(());
-    *head.status_mut() = status;
-    *head.headers_mut() = headers;
-    let sink = match respond.send_response(head, ended) {
-        Ok(sink) if !ended => sink,
-        Ok(_) => return,
-        Err(err) => {
-            tracing::debug!(error = %err, "response head not sent");
-            return respond.send_reset(Reason::INTERNAL_ERROR);
-        }
-    };
-    pump(body, sink, accepted.patience).await;
+    match stream.send_head(status, &headers, ended) {
+        Ok(()) if ended => {}
+        Ok(()) => pump(body, stream, accepted.patience).await,
+        Err(err) => tracing::debug!(error = %err, "response head not sent"),
+    }
 }
 
-async fn pump(body: Body, sink: SendStream<Bytes>, patience: Duration) {
-    let mut outgoing = Outgoing::new(body, sink, patience);
+async fn pump(body: Body, stream: Rc<Handle>, patience: Duration) {
+    let mut outgoing = Outgoing::new(body, stream, patience);
     let stopped = std::future::poll_fn(|cx| match outgoing.poll(cx) {
-        Poll::Pending if outgoing.poll_reset(cx).is_ready() => Poll::Ready(Err(Stop::Sink)),
+        Poll::Pending if outgoing.poll_broken(cx).is_ready() => Poll::Ready(Err(Stop::Sink)),
         polled => polled,
     })
     .await;
     if let Err(Stop::Source(err)) = stopped {
-        outgoing.reset(err.reset.unwrap_or_else(|| Reason::CANCEL.into()));
+        outgoing.reset(err.reset.unwrap_or(Code::CANCEL.0));
     }
 }
 
-fn decode(request: Request<RecvStream>, peer: &Peer, service: Arc<str>) -> Call {
-    let (head, stream) = request.into_parts();
-    let authority = match head.uri.authority() {
-        Some(authority) => authority.as_str().to_owned(),
-        None => head
-            .headers
-            .get(HOST)
-            .and_then(|host| host.to_str().ok())
-            .unwrap_or_default()
-            .to_owned(),
-    };
-    let uri = head
-        .uri
-        .into_parts()
-        .path_and_query
-        .map_or_else(|| Uri::from_static("/"), Uri::from);
-    let protocol = if is_grpc(&head.headers) {
+fn decode(request: Request, stream: &Rc<Handle>, peer: &Peer, service: Arc<str>) -> Call {
+    let protocol = if is_grpc(&request.headers) {
         Protocol::Grpc
     } else {
         Protocol::Http2
     };
     Call::new(Parts {
-        method: head.method,
-        uri,
-        authority,
-        headers: head.headers,
-        body: Box::pin(Incoming::new(stream, caller_ended)),
+        method: request.method,
+        uri: Uri::from(request.path),
+        authority: request.authority.unwrap_or_default(),
+        headers: request.headers,
+        body: Box::pin(Incoming::new(Rc::clone(stream), caller_ended)),
         protocol,
         peer: peer.clone(),
         received: Instant::now(),
@@ -287,33 +320,35 @@ fn decode(request: Request<RecvStream>, peer: &Peer, service: Arc<str>) -> Call 
 }
 
 /// The request stopped coming: the caller reset it, or is gone.
-fn caller_ended(err: &h2::Error) -> Error {
+fn caller_ended(_: &Handle, end: End) -> Error {
     let mut error = Error::new(
         Kind::Cancelled,
-        format!("the caller ended the request: {err}"),
+        format!("the caller ended the request: {end:?}"),
     );
-    error.reset = err
-        .reason()
-        .filter(|_| err.is_reset() && err.is_remote())
-        .map(u32::from);
+    if let End::Reset(code) = end {
+        error.reset = Some(code.0);
+    }
     error
 }
 
-fn refuse_headers(headers: &HeaderMap, respond: &mut SendResponse<Bytes>, limit: usize) {
-    let mut head = Response::new(());
-    if is_grpc(headers) {
-        let fields = head.headers_mut();
+fn refuse_headers(is_grpc: bool, stream: &Handle, limits: &Connection) {
+    let mut fields = HeaderMap::new();
+    let mut status = StatusCode::OK;
+    if is_grpc {
+        let message = format!(
+            "more than {} header fields or {} bytes of them; limits.header_count, limits.header_list",
+            limits.header_count, limits.header_list
+        );
         fields.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
         fields.insert("grpc-status", HeaderValue::from_static("8"));
         fields.insert("x-outrigger-reason", HeaderValue::from_static("too_large"));
-        if let Ok(message) = HeaderValue::try_from(format!(
-            "more than {limit} header fields; limits.header_count"
-        )) {
+        if let Ok(message) = HeaderValue::try_from(message) {
             fields.insert("grpc-message", message);
         }
     } else {
-        *head.status_mut() = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+        status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
     }
-    // A stream that is gone needs no answer.
-    let _: Result<_, h2::Error> = respond.send_response(head, true);
+    if let Err(err) = stream.send_head(status, &fields, true) {
+        tracing::debug!(error = %err, "the stream was gone before its head could be refused");
+    }
 }

@@ -277,7 +277,7 @@ impl Listening {
         let connect = &seed.shared.config.limits.connect;
         let (preface, header_block, most) =
             (connect.preface, connect.header_block, connect.accepted);
-        let edge = limits.small_frame_budget.is_none();
+        let edge = limits.is_strange();
         let patience = if edge {
             EDGE_PATIENCE
         } else {
@@ -408,6 +408,7 @@ impl Accepted {
                     limits,
                     idle,
                     preface,
+                    header_block,
                     patience,
                 };
                 http2::server::serve(io, Rc::new(accepted), ending, tasks).await;
@@ -417,7 +418,7 @@ impl Accepted {
                     dispatch,
                     peer,
                     header_block,
-                    header_count: limits.header_count,
+                    header_count: limits.header_count as usize,
                 };
                 http1::server::serve(io, Rc::new(accepted), ending).await;
             }

@@ -118,22 +118,23 @@ impl Connection {
     }
 
     /// These bytes of a stream's DATA have left us: both windows get them back.
-    pub fn forwarded(&mut self, stream: u32, charged: u32) {
+    pub fn forwarded(&mut self, stream: u32, bytes: u32) {
         // The stream is gone: its bytes were given back with it.
         let Some(entry) = self.streams.get_mut(&stream) else {
             return;
         };
-        let increment = entry.receive.forwarded(charged);
+        let bytes = bytes.min(entry.receive.held());
+        let increment = entry.receive.forwarded(bytes);
         // Nothing more comes on it, so nobody needs to know.
         let increment = increment.filter(|_| !entry.state.has_received_all());
         if let Some(increment) = increment {
             frame::window_update(stream, increment, &mut self.out);
         }
-        self.give_back(charged);
+        self.give_back(bytes);
         self.forget_if_spent(stream);
     }
 
-    /// Resets a stream; whether there was one.
+    /// Lets go of a stream; whether that took a reset, because it had not ended.
     pub fn reset(&mut self, stream: u32, code: Code) -> bool {
         let Some(entry) = self.streams.get_mut(&stream) else {
             return false;
@@ -141,9 +142,25 @@ impl Connection {
         let goes = entry.state.send_reset();
         if goes {
             frame::reset(stream, code, &mut self.out);
+            self.forget(stream, Gone::Reset(By::Us));
+        } else {
+            self.forget(stream, Gone::Ended);
         }
-        self.forget(stream, Gone::Reset(By::Us));
         goes
+    }
+
+    /// Nobody cares for the stream any more. A response that went out whole stands: the rest of its request is not wanted
+    /// (RFC 9113, 8.1).
+    pub fn abandon(&mut self, stream: u32) {
+        let Some(entry) = self.streams.get(&stream) else {
+            return;
+        };
+        let is_answered = self.role == Role::Server && entry.state.has_sent_all();
+        let code = match is_answered {
+            true => Code::NO_ERROR,
+            false => Code::CANCEL,
+        };
+        self.reset(stream, code);
     }
 
     /// Takes no stream above the last one that came; those go on.

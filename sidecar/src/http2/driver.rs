@@ -1,0 +1,283 @@
+//! Between a socket and its streams: one task a connection reads, lets the calls run, and writes what they left, once a turn.
+
+use std::cell::RefCell;
+use std::future::Future as _;
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep};
+
+use super::connection::{Config, Connection, Role};
+use super::frame::{Code, Fault};
+use super::streams::Shared;
+
+/// Bytes of one read.
+const READ: usize = 64 << 10;
+/// Bytes that are looked at in one turn before the calls, and other connections, run.
+const SLICE: usize = 64 << 10;
+/// A peer that does not answer the ping behind our first GOAWAY is told the last stream without it.
+const FAREWELL: Duration = Duration::from_secs(1);
+/// What is written when a connection ends gets so long to leave.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+/// The ping behind our first GOAWAY.
+const FAREWELL_PING: [u8; 8] = *b"farewell";
+
+thread_local! {
+    /// Where every connection of the thread reads into; what is not a whole frame is kept by the connection.
+    static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; READ + super::frame::LARGEST_READ]);
+}
+
+/// Why a connection is over.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Over {
+    /// In order.
+    #[error("closed")]
+    Closed,
+    #[error(transparent)]
+    Io(io::Error),
+    /// The peer broke the protocol.
+    #[error("the peer broke HTTP/2: {0}")]
+    Fault(Fault),
+    /// Something did not come.
+    #[error("{0}")]
+    Late(&'static str),
+}
+
+/// How far leaving has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Leaving {
+    No,
+    /// The first GOAWAY is out; the second one follows then at the latest.
+    Announced(Instant),
+    /// The last stream is told.
+    Told,
+}
+
+/// A timer that is only ever moved to an earlier moment; what it is for is looked up when it fires.
+#[derive(Debug, Default)]
+pub(super) struct Alarm(Option<Pin<Box<Sleep>>>);
+
+/// The socket's side of a connection.
+pub(super) struct Driver<IO> {
+    io: IO,
+    shared: Rc<Shared>,
+    /// Bytes of a frame that is not whole.
+    unread: Vec<u8>,
+    /// More than our bounds says is held: the largest holder goes.
+    most_held: u32,
+    leaving: Leaving,
+    has_read: bool,
+    /// What was written is not known to be with the socket.
+    flush: bool,
+    /// The last words have time until then.
+    closing: Option<Instant>,
+    pub(super) alarm: Alarm,
+}
+
+// === impl Alarm ===
+
+impl Alarm {
+    /// Ready at `at`, or before: the caller looks at the time.
+    pub(super) fn poll(&mut self, at: Instant, cx: &mut Context<'_>) -> Poll<()> {
+        let sleep = self
+            .0
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(at)));
+        if at < sleep.deadline() {
+            sleep.as_mut().reset(at);
+        }
+        while sleep.as_mut().poll(cx).is_ready() {
+            if sleep.deadline() >= at {
+                return Poll::Ready(());
+            }
+            sleep.as_mut().reset(at);
+        }
+        Poll::Pending
+    }
+
+    /// It has been seen: the next one is set anew.
+    pub(super) fn clear(&mut self) {
+        self.0 = None;
+    }
+}
+
+// === impl Driver ===
+
+impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
+    pub(super) fn new(io: IO, role: Role, config: Config, most_held: u32) -> Self {
+        Self {
+            io,
+            shared: Shared::new(Connection::new(role, config)),
+            unread: Vec::new(),
+            most_held,
+            leaving: Leaving::No,
+            has_read: false,
+            flush: false,
+            closing: None,
+            alarm: Alarm::default(),
+        }
+    }
+
+    pub(super) fn shared(&self) -> &Rc<Shared> {
+        &self.shared
+    }
+
+    /// Whether the peer has sent anything.
+    pub(super) fn has_read(&self) -> bool {
+        self.has_read
+    }
+
+    /// Reads one slice. Ready when the connection is over; the calls then hear of it by [`Self::close`].
+    pub(super) fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Over> {
+        self.shared.begin_turn(cx);
+        let mut read = 0;
+        while read < SLICE {
+            if self.shared.with(Connection::is_behind) {
+                // Written first: that wakes us.
+                return Poll::Pending;
+            }
+            match ready!(self.poll_read_once(cx)) {
+                Ok(0) => return Poll::Ready(self.peer_ended()),
+                Ok(count) => read += count,
+                Err(over) => return Poll::Ready(over),
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    fn peer_ended(&self) -> Over {
+        match self.shared.with(Connection::open_streams) == 0 && self.unread.is_empty() {
+            true => Over::Closed,
+            false => Over::Io(io::ErrorKind::UnexpectedEof.into()),
+        }
+    }
+
+    /// One read, and what it came to.
+    fn poll_read_once(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize, Over>> {
+        BUFFER.with_borrow_mut(|buffer| {
+            let kept = self.unread.len();
+            let (front, behind) = buffer.split_at_mut(kept);
+            front.copy_from_slice(&self.unread);
+            let mut into = ReadBuf::new(behind);
+            ready!(Pin::new(&mut self.io).poll_read(cx, &mut into)).map_err(Over::Io)?;
+            let count = into.filled().len();
+            if count == 0 {
+                return Poll::Ready(Ok(0));
+            }
+            self.has_read = true;
+            let filled = buffer.get(..kept + count).unwrap_or_default();
+            let taken = self.shared.receive(filled, Instant::now());
+            let taken = taken.map_err(Over::Fault)?;
+            self.unread.clear();
+            self.unread
+                .extend_from_slice(filled.get(taken..).unwrap_or_default());
+            Poll::Ready(Ok(count))
+        })
+    }
+
+    /// Writes what there is. Ready with an error when the socket takes no more, ever.
+    pub(super) fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<Over> {
+        while self.shared.with(Connection::held) > self.most_held {
+            self.shared.reset_largest();
+        }
+        if !self.shared.with(Connection::has_output) && !self.flush {
+            return Poll::Pending;
+        }
+        self.flush = true;
+        match ready!(self.shared.poll_write(&mut self.io, cx)) {
+            Ok(()) => {}
+            Err(err) => return Poll::Ready(Over::Io(err)),
+        }
+        match ready!(Pin::new(&mut self.io).poll_flush(cx)) {
+            Ok(()) => self.flush = false,
+            Err(err) => return Poll::Ready(Over::Io(err)),
+        }
+        Poll::Pending
+    }
+
+    /// Goes away in two steps: streams that the peer opened before it saw the first are served.
+    pub(super) fn leave(&mut self) {
+        if self.leaving == Leaving::No {
+            self.leaving = Leaving::Announced(Instant::now() + FAREWELL);
+            self.shared.act(|connection| {
+                connection.announce_go_away();
+                connection.ping(FAREWELL_PING);
+            });
+        }
+    }
+
+    pub(super) fn is_leaving(&self) -> bool {
+        self.leaving != Leaving::No
+    }
+
+    /// Takes the second step when it is time; ready when nothing is left to be served.
+    pub(super) fn poll_leaving(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if let Leaving::Announced(until) = self.leaving {
+            let answered = self.shared.take_pong() == Some(FAREWELL_PING);
+            if answered || self.alarm.poll(until, cx).is_ready() {
+                self.alarm.clear();
+                self.leaving = Leaving::Told;
+                self.shared
+                    .act(|connection| connection.go_away(Code::NO_ERROR, ""));
+            }
+        }
+        let is_done = self.leaving == Leaving::Told
+            && self.shared.with(|connection| connection.open_streams()) == 0;
+        match is_done {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        }
+    }
+
+    /// Says why, if there is something to say. The calls hear of it at once; [`Self::poll_close`] does the rest.
+    pub(super) fn begin_close(&mut self, over: &Over) {
+        self.shared.end();
+        self.alarm.clear();
+        let last = Instant::now() + LAST_WORDS;
+        self.closing = match over {
+            Over::Io(_) => None,
+            Over::Closed => Some(last),
+            Over::Late(why) => {
+                let code = Code::ENHANCE_YOUR_CALM;
+                self.shared.act(|connection| connection.go_away(code, why));
+                Some(last)
+            }
+            Over::Fault(fault) => {
+                self.shared.act(|connection| connection.give_up(*fault));
+                Some(last)
+            }
+        };
+    }
+
+    /// Ready when the last words are out, or the peer would not take them.
+    pub(super) fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(until) = self.closing else {
+            return Poll::Ready(());
+        };
+        if self.poll_last_words(cx).is_pending() && self.alarm.poll(until, cx).is_pending() {
+            return Poll::Pending;
+        }
+        self.closing = None;
+        Poll::Ready(())
+    }
+
+    fn poll_last_words(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.shared.poll_write(&mut self.io, cx))?;
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+
+    pub(super) async fn close(mut self, over: &Over) {
+        self.begin_close(over);
+        std::future::poll_fn(|cx| self.poll_close(cx)).await;
+    }
+}
+
+impl<IO> Drop for Driver<IO> {
+    fn drop(&mut self) {
+        self.shared.end();
+    }
+}

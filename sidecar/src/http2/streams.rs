@@ -1,0 +1,449 @@
+//! The streams of one connection, as its driver and its calls share them. Nothing waits here: a call that has to wait leaves its
+//! waker in its mailbox, and whoever writes something wakes the driver, which owns the socket.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+
+use http::{HeaderMap, StatusCode};
+use tokio::io::AsyncWrite;
+use tokio::time::Instant;
+
+use super::connection::{Connection, Event, Full};
+use super::fields::Request;
+use super::frame::{Code, Fault};
+use super::heads::{self, Target};
+use super::mailbox::{End, Mailbox};
+use super::meter::Limit;
+use super::stream::Wrong;
+
+/// A connection with nothing to write keeps no more than this for it.
+const KEPT: usize = 16 << 10;
+
+/// A request that came and has no task yet.
+pub(super) struct Arrived {
+    pub(super) stream: Handle,
+    /// `Err` if its head is past its bounds, and whether it is gRPC.
+    pub(super) request: Result<Request, bool>,
+}
+
+/// What the peer said when it left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Farewell {
+    pub(super) last_stream: u32,
+    pub(super) code: Code,
+}
+
+/// Shared by the driver and the calls of one connection.
+pub(super) struct Shared(RefCell<State>);
+
+struct State {
+    connection: Connection,
+    mailboxes: HashMap<u32, Rc<Mailbox>>,
+    /// Requests of this turn.
+    arrived: Vec<(u32, Rc<Mailbox>, Result<Request, bool>)>,
+    /// Credit of what nobody will read.
+    discarded: Vec<(u32, usize)>,
+    /// Streams that wait for the connection's window, or the socket.
+    waiting: Vec<Rc<Mailbox>>,
+    farewell: Option<Farewell>,
+    pong: Option<[u8; 8]>,
+    met: Vec<Limit>,
+    driver: Option<Waker>,
+    /// The driver looks at everything before it sleeps again.
+    is_awake: bool,
+    /// Bytes that were written to the socket.
+    written: u64,
+    is_over: bool,
+}
+
+/// One stream, held by its call. Dropping the last of it ends what is not ended.
+pub(super) struct Handle {
+    shared: Rc<Shared>,
+    id: u32,
+    mailbox: Rc<Mailbox>,
+    /// Where in the connection's output its head begins.
+    begins: u64,
+}
+
+// === impl Shared ===
+
+impl Shared {
+    pub(super) fn new(connection: Connection) -> Rc<Self> {
+        Rc::new(Self(RefCell::new(State {
+            connection,
+            mailboxes: HashMap::new(),
+            arrived: Vec::new(),
+            discarded: Vec::new(),
+            waiting: Vec::new(),
+            farewell: None,
+            pong: None,
+            met: Vec::new(),
+            driver: None,
+            is_awake: true,
+            written: 0,
+            is_over: false,
+        })))
+    }
+
+    /// The driver begins a turn.
+    pub(super) fn begin_turn(&self, cx: &Context<'_>) {
+        let mut state = self.0.borrow_mut();
+        state.is_awake = true;
+        state.connection.begin_turn();
+        match &mut state.driver {
+            Some(waker) => waker.clone_from(cx.waker()),
+            None => state.driver = Some(cx.waker().clone()),
+        }
+    }
+
+    /// The driver sleeps from here on: whoever writes wakes it.
+    pub(super) fn end_turn(&self) {
+        self.0.borrow_mut().is_awake = false;
+    }
+
+    /// Hands what came to the mailboxes; how many bytes of it were whole frames.
+    pub(super) fn receive(&self, bytes: &[u8], now: Instant) -> Result<usize, Fault> {
+        self.0.borrow_mut().receive(bytes, now)
+    }
+
+    /// Requests that came and were not reset meanwhile.
+    pub(super) fn take_arrived(self: &Rc<Self>) -> Vec<Arrived> {
+        let arrived = std::mem::take(&mut self.0.borrow_mut().arrived);
+        let arrived = arrived.into_iter().map(|(id, mailbox, request)| Arrived {
+            stream: Handle {
+                shared: Rc::clone(self),
+                id,
+                mailbox,
+                begins: 0,
+            },
+            request,
+        });
+        arrived
+            .filter(|arrived| !arrived.stream.mailbox.is_broken())
+            .collect()
+    }
+
+    /// Looks at the connection itself.
+    pub(super) fn with<T>(&self, look: impl FnOnce(&Connection) -> T) -> T {
+        look(&self.0.borrow().connection)
+    }
+
+    /// Makes the connection write something, which its driver sends.
+    pub(super) fn act<T>(&self, act: impl FnOnce(&mut Connection) -> T) -> T {
+        let mut state = self.0.borrow_mut();
+        let done = act(&mut state.connection);
+        state.wake_driver();
+        done
+    }
+
+    /// Lets the driver look again though nothing was written.
+    pub(super) fn wake_driver(&self) {
+        self.0.borrow_mut().wake_driver();
+    }
+
+    /// Writes what waits. Ready once all of it is with the socket.
+    pub(super) fn poll_write<IO: AsyncWrite + Unpin>(
+        &self,
+        io: &mut IO,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        let state = &mut *self.0.borrow_mut();
+        let out = state.connection.output();
+        let mut written = 0;
+        let polled = loop {
+            let rest = out.get(written..).unwrap_or_default();
+            if rest.is_empty() {
+                break Poll::Ready(Ok(()));
+            }
+            match Pin::new(&mut *io).poll_write(cx, rest) {
+                Poll::Ready(Ok(0)) => break Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Poll::Ready(Ok(count)) => written += count,
+                Poll::Ready(Err(err)) => break Poll::Ready(Err(err)),
+                Poll::Pending => break Poll::Pending,
+            }
+        };
+        out.drain(..written);
+        if out.is_empty() && out.capacity() > KEPT {
+            *out = Vec::new();
+        }
+        state.written += written as u64;
+        if written > 0 && state.connection.takes_data() {
+            state.wake_waiting();
+        }
+        polled
+    }
+
+    pub(super) fn farewell(&self) -> Option<Farewell> {
+        self.0.borrow().farewell
+    }
+
+    pub(super) fn take_pong(&self) -> Option<[u8; 8]> {
+        self.0.borrow_mut().pong.take()
+    }
+
+    pub(super) fn take_met(&self) -> Vec<Limit> {
+        std::mem::take(&mut self.0.borrow_mut().met)
+    }
+
+    /// The socket is gone: every call on it hears so.
+    pub(super) fn end(&self) {
+        let mut state = self.0.borrow_mut();
+        state.is_over = true;
+        state.driver = None;
+        for mailbox in std::mem::take(&mut state.mailboxes).into_values() {
+            mailbox.end(End::Lost);
+        }
+        state.waiting.clear();
+    }
+
+    /// Resets what holds most of the bytes that nobody took.
+    pub(super) fn reset_largest(&self) {
+        let mut state = self.0.borrow_mut();
+        let Some(stream) = state.connection.largest_holder() else {
+            return;
+        };
+        let (code, why) = (Code::ENHANCE_YOUR_CALM, "it held most of what waits");
+        state.connection.reset(stream, code);
+        if let Some(mailbox) = state.mailboxes.remove(&stream) {
+            mailbox.end(End::Failed(code, why));
+        }
+    }
+
+    /// Opens a stream with a request's head.
+    pub(super) fn open(
+        self: &Rc<Self>,
+        target: Target<'_>,
+        headers: &HeaderMap,
+        ends: bool,
+        now: Instant,
+    ) -> Result<Handle, Full> {
+        let mut state = self.0.borrow_mut();
+        let begins = state.written + state.connection.output().len() as u64;
+        let is_head = target.method == http::Method::HEAD;
+        let fields = heads::request(target, headers);
+        let id = state.connection.open(fields, is_head, ends, now)?;
+        let mailbox = Rc::new(Mailbox::default());
+        state.mailboxes.insert(id, Rc::clone(&mailbox));
+        state.wake_driver();
+        drop(state);
+        Ok(Handle {
+            shared: Rc::clone(self),
+            id,
+            mailbox,
+            begins,
+        })
+    }
+
+    /// These bytes of a stream went onwards.
+    pub(super) fn forwarded(&self, stream: u32, bytes: u32) {
+        let mut state = self.0.borrow_mut();
+        let before = state.connection.output().len();
+        state.connection.forwarded(stream, bytes);
+        if state.connection.output().len() > before {
+            state.wake_driver();
+        }
+    }
+}
+
+// === impl State ===
+
+impl State {
+    fn receive(&mut self, bytes: &[u8], now: Instant) -> Result<usize, Fault> {
+        let Self {
+            connection,
+            mailboxes,
+            arrived,
+            discarded,
+            waiting,
+            farewell,
+            pong,
+            met,
+            ..
+        } = self;
+        let taken = connection.receive(bytes, now, &mut |event| match event {
+            Event::Request {
+                stream,
+                request,
+                ends_stream,
+            } => {
+                let mailbox = Rc::new(Mailbox::default());
+                if ends_stream {
+                    mailbox.end(End::Complete);
+                }
+                mailboxes.insert(stream, Rc::clone(&mailbox));
+                arrived.push((stream, mailbox, Ok(request)));
+            }
+            Event::TooLarge { stream, is_grpc } => {
+                let mailbox = Rc::new(Mailbox::default());
+                mailbox.discard();
+                mailboxes.insert(stream, Rc::clone(&mailbox));
+                arrived.push((stream, mailbox, Err(is_grpc)));
+            }
+            Event::Response {
+                stream,
+                response,
+                ends_stream,
+            } => {
+                if let Some(mailbox) = mailboxes.get(&stream)
+                    && !response.is_informational()
+                {
+                    mailbox.head(response);
+                    if ends_stream {
+                        mailbox.end(End::Complete);
+                    }
+                }
+            }
+            Event::Data {
+                stream,
+                data,
+                ends_stream,
+            } => {
+                let mailbox = mailboxes.get(&stream);
+                if !mailbox.is_some_and(|mailbox| mailbox.data(data)) {
+                    discarded.push((stream, data.len()));
+                }
+                if let Some(mailbox) = mailbox.filter(|_| ends_stream) {
+                    mailbox.end(End::Complete);
+                }
+            }
+            Event::Trailers { stream, trailers } => {
+                if let Some(mailbox) = mailboxes.get(&stream) {
+                    mailbox.trailers(trailers);
+                }
+            }
+            Event::Reset { stream, code } => end(mailboxes, stream, End::Reset(code)),
+            Event::Failed { stream, code, why } => {
+                tracing::debug!(stream, code = code.0, why, "stream reset for what came");
+                end(mailboxes, stream, End::Failed(code, why));
+            }
+            Event::Untaken { stream } => end(mailboxes, stream, End::Untaken),
+            Event::Room { stream: 0 } => waiting.drain(..).for_each(|mailbox| mailbox.room()),
+            Event::Room { stream } => {
+                if let Some(mailbox) = mailboxes.get(&stream) {
+                    mailbox.room();
+                }
+            }
+            Event::GoAway {
+                last_stream,
+                code,
+                debug,
+            } => {
+                let text = String::from_utf8_lossy(debug.get(..64).unwrap_or(debug));
+                tracing::debug!(last_stream, code = code.0, text = %text, "the peer goes away");
+                *farewell = Some(Farewell { last_stream, code });
+            }
+            Event::Pong(payload) => *pong = Some(payload),
+            Event::Met(limit) => met.push(limit),
+        });
+        for (stream, bytes) in self.discarded.drain(..) {
+            let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+            self.connection.forwarded(stream, bytes);
+        }
+        taken
+    }
+
+    fn wake_driver(&mut self) {
+        if !std::mem::replace(&mut self.is_awake, true)
+            && let Some(driver) = &self.driver
+        {
+            driver.wake_by_ref();
+        }
+    }
+
+    fn wake_waiting(&mut self) {
+        self.waiting.drain(..).for_each(|mailbox| mailbox.room());
+    }
+}
+
+fn end(mailboxes: &mut HashMap<u32, Rc<Mailbox>>, stream: u32, end: End) {
+    if let Some(mailbox) = mailboxes.remove(&stream) {
+        mailbox.end(end);
+    }
+}
+
+// === impl Handle ===
+
+impl Handle {
+    pub(super) fn id(&self) -> u32 {
+        self.id
+    }
+
+    pub(super) fn mailbox(&self) -> &Mailbox {
+        &self.mailbox
+    }
+
+    pub(super) fn shared(&self) -> &Rc<Shared> {
+        &self.shared
+    }
+
+    /// The head provably never left us: not a byte of it reached the socket.
+    pub(super) fn is_unsent(&self) -> bool {
+        self.shared.0.borrow().written <= self.begins
+    }
+
+    pub(super) fn send_head(
+        &self,
+        status: StatusCode,
+        headers: &HeaderMap,
+        ends: bool,
+    ) -> Result<(), Wrong> {
+        let fields = heads::response(&status, headers);
+        let informational = status.is_informational();
+        self.shared
+            .act(|connection| connection.send_fields(self.id, fields, informational, ends))
+            .map(|_| ())
+    }
+
+    pub(super) fn send_trailers(&self, trailers: &HeaderMap) -> Result<(), Wrong> {
+        let fields = heads::fields(trailers);
+        self.shared
+            .act(|connection| connection.send_fields(self.id, fields, false, true))
+            .map(|_| ())
+    }
+
+    /// Sends what there is room for, and says how much. Where that is not all, the task is woken when there is more room.
+    pub(super) fn send_data(
+        &self,
+        data: &[u8],
+        ends: bool,
+        cx: &mut Context<'_>,
+    ) -> Result<usize, Wrong> {
+        let mut state = self.shared.0.borrow_mut();
+        let sent = state.connection.send_data(self.id, data, ends)?;
+        if sent > 0 || data.is_empty() {
+            state.wake_driver();
+        }
+        if sent < data.len() {
+            self.mailbox.wait_for_room(cx);
+            if !state.connection.is_stream_full(self.id) {
+                state.waiting.push(Rc::clone(&self.mailbox));
+            }
+        }
+        Ok(sent)
+    }
+
+    pub(super) fn reset(&self, code: Code) {
+        self.shared
+            .act(|connection| connection.reset(self.id, code));
+    }
+
+    /// Nobody reads what still comes: its credit goes back at once.
+    pub(super) fn discard(&self) {
+        let bytes = self.mailbox.discard();
+        self.shared.forwarded(self.id, bytes);
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        let mut state = self.shared.0.borrow_mut();
+        if state.mailboxes.remove(&self.id).is_some() {
+            state.connection.abandon(self.id);
+            state.wake_driver();
+        }
+    }
+}
