@@ -78,7 +78,12 @@ impl Upstream {
         let address = Address::Tcp(listener.local_addr().unwrap());
         Self::start(name, address, move || {
             let listener = listener.clone();
-            async move { listener.accept().await.map(|(stream, _)| stream) }
+            async move {
+                let (stream, _) = listener.accept().await?;
+                // As every server of gRPC does.
+                stream.set_nodelay(true)?;
+                Ok(stream)
+            }
         })
     }
 
