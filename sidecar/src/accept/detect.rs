@@ -1,4 +1,5 @@
-//! HTTP/2 with prior knowledge announces itself by its preface; anything else is HTTP/1.1's to judge.
+//! HTTP/2 with prior knowledge announces itself by its preface, HTTP/1 by the end of its first line. Anything else is no caller of
+//! ours and gets no answer, which could only be misread.
 
 use std::io;
 
@@ -14,7 +15,11 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 pub(crate) enum Spoken {
     Http2,
     Http1,
+    Neither,
 }
+
+/// A first line that is longer is HTTP/1's to refuse.
+const LONGEST_LINE: usize = 8 << 10;
 
 /// Reads until the first bytes tell; they are not lost.
 pub(crate) async fn detect<IO: AsyncRead + Unpin>(
@@ -40,7 +45,26 @@ fn judge(read: &[u8]) -> Option<Spoken> {
     if common == PREFACE.len() {
         return Some(Spoken::Http2);
     }
-    (common < read.len()).then_some(Spoken::Http1)
+    match common == read.len() {
+        true => None,
+        false => judge_line(read.trim_ascii_start()),
+    }
+}
+
+/// RFC 9112, 3: the version stands at the end.
+fn judge_line(read: &[u8]) -> Option<Spoken> {
+    let Some(line) = read
+        .split(|byte| *byte == b'\n')
+        .next()
+        .filter(|line| line.len() < read.len())
+    else {
+        return (read.len() >= LONGEST_LINE).then_some(Spoken::Http1);
+    };
+    let version = line.rsplit(|byte| *byte == b' ').next().unwrap_or_default();
+    match version.starts_with(b"HTTP/1.") {
+        true => Some(Spoken::Http1),
+        false => Some(Spoken::Neither),
+    }
 }
 
 #[cfg(test)]
@@ -48,14 +72,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_byte_that_differs_decides() {
-        let cases: [(&[u8], Option<Spoken>); 6] = [
+    fn a_preface_or_a_first_line_decides() {
+        let long = vec![b'a'; LONGEST_LINE];
+        let cases: [(&[u8], Option<Spoken>); 12] = [
             (b"", None),
             (b"P", None),
             (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r", None),
             (PREFACE, Some(Spoken::Http2)),
-            (b"PUT / HTTP/1.1", Some(Spoken::Http1)),
-            (b"GET", Some(Spoken::Http1)),
+            (b"PUT / HTTP/1.1\r\n", Some(Spoken::Http1)),
+            (b"\r\nGET / HTTP/1.0\r\nHost: a\r\n", Some(Spoken::Http1)),
+            (b"PUT / HTTP/1.1", None),
+            (b"GET", None),
+            (&long, Some(Spoken::Http1)),
+            (b"INVALID CONNECTION PREFACE\r\n\r\n", Some(Spoken::Neither)),
+            (b"PRI * HTTP/2.0\r\n\r\nXX", Some(Spoken::Neither)),
+            (b"\x16\x03\x01\n", Some(Spoken::Neither)),
         ];
         for (read, expected) in cases {
             assert_eq!(judge(read), expected, "{read:?}");

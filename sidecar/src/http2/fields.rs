@@ -70,6 +70,11 @@ impl Gathered {
         }
     }
 
+    /// It is malformed whatever its fields are.
+    pub fn spoil(&mut self, why: &'static str) {
+        self.fault = Some(Malformed(why));
+    }
+
     /// What is known of it says gRPC.
     pub fn is_grpc(&self) -> bool {
         is_grpc(&self.headers)

@@ -116,6 +116,8 @@ pub enum Frame<'a> {
     Headers {
         stream: u32,
         fragment: &'a [u8],
+        /// Its stream is to be reset, but its fields belong to the tables.
+        depends_on_itself: bool,
         ends_stream: bool,
         ends_block: bool,
     },

@@ -13,7 +13,7 @@ use tokio::io::AsyncWrite;
 use tokio::time::Instant;
 
 use super::connection::{Connection, Event, Full};
-use super::fields::Request;
+use super::fields::{Request, Response};
 use super::frame::{Code, Fault};
 use super::heads::{self, Target};
 use super::mailbox::{End, Mailbox};
@@ -42,6 +42,17 @@ pub(super) struct Shared(RefCell<State>);
 
 struct State {
     connection: Connection,
+    post: Post,
+    driver: Option<Waker>,
+    /// The driver looks at everything before it sleeps again.
+    is_awake: bool,
+    /// Bytes that were written to the socket.
+    written: u64,
+}
+
+/// Where what arrives goes.
+#[derive(Default)]
+struct Post {
     mailboxes: HashMap<u32, Rc<Mailbox>>,
     /// Requests of this turn.
     arrived: Vec<(u32, Rc<Mailbox>, Result<Request, bool>)>,
@@ -52,12 +63,6 @@ struct State {
     farewell: Option<Farewell>,
     pong: Option<[u8; 8]>,
     met: Vec<Limit>,
-    driver: Option<Waker>,
-    /// The driver looks at everything before it sleeps again.
-    is_awake: bool,
-    /// Bytes that were written to the socket.
-    written: u64,
-    is_over: bool,
 }
 
 /// One stream, held by its call. Dropping the last of it ends what is not ended.
@@ -75,17 +80,10 @@ impl Shared {
     pub(super) fn new(connection: Connection) -> Rc<Self> {
         Rc::new(Self(RefCell::new(State {
             connection,
-            mailboxes: HashMap::new(),
-            arrived: Vec::new(),
-            discarded: Vec::new(),
-            waiting: Vec::new(),
-            farewell: None,
-            pong: None,
-            met: Vec::new(),
+            post: Post::default(),
             driver: None,
             is_awake: true,
             written: 0,
-            is_over: false,
         })))
     }
 
@@ -112,7 +110,7 @@ impl Shared {
 
     /// Requests that came and were not reset meanwhile.
     pub(super) fn take_arrived(self: &Rc<Self>) -> Vec<Arrived> {
-        let arrived = std::mem::take(&mut self.0.borrow_mut().arrived);
+        let arrived = std::mem::take(&mut self.0.borrow_mut().post.arrived);
         let arrived = arrived.into_iter().map(|(id, mailbox, request)| Arrived {
             stream: Handle {
                 shared: Rc::clone(self),
@@ -172,32 +170,31 @@ impl Shared {
         }
         state.written += written as u64;
         if written > 0 && state.connection.takes_data() {
-            state.wake_waiting();
+            state.post.wake_waiting();
         }
         polled
     }
 
     pub(super) fn farewell(&self) -> Option<Farewell> {
-        self.0.borrow().farewell
+        self.0.borrow().post.farewell
     }
 
     pub(super) fn take_pong(&self) -> Option<[u8; 8]> {
-        self.0.borrow_mut().pong.take()
+        self.0.borrow_mut().post.pong.take()
     }
 
     pub(super) fn take_met(&self) -> Vec<Limit> {
-        std::mem::take(&mut self.0.borrow_mut().met)
+        std::mem::take(&mut self.0.borrow_mut().post.met)
     }
 
     /// The socket is gone: every call on it hears so.
     pub(super) fn end(&self) {
         let mut state = self.0.borrow_mut();
-        state.is_over = true;
         state.driver = None;
-        for mailbox in std::mem::take(&mut state.mailboxes).into_values() {
+        for mailbox in std::mem::take(&mut state.post.mailboxes).into_values() {
             mailbox.end(End::Lost);
         }
-        state.waiting.clear();
+        state.post.waiting.clear();
     }
 
     /// Resets what holds most of the bytes that nobody took.
@@ -208,7 +205,7 @@ impl Shared {
         };
         let (code, why) = (Code::ENHANCE_YOUR_CALM, "it held most of what waits");
         state.connection.reset(stream, code);
-        if let Some(mailbox) = state.mailboxes.remove(&stream) {
+        if let Some(mailbox) = state.post.mailboxes.remove(&stream) {
             mailbox.end(End::Failed(code, why));
         }
     }
@@ -227,7 +224,7 @@ impl Shared {
         let fields = heads::request(target, headers);
         let id = state.connection.open(fields, is_head, ends, now)?;
         let mailbox = Rc::new(Mailbox::default());
-        state.mailboxes.insert(id, Rc::clone(&mailbox));
+        state.post.mailboxes.insert(id, Rc::clone(&mailbox));
         state.wake_driver();
         drop(state);
         Ok(Handle {
@@ -254,94 +251,12 @@ impl Shared {
 impl State {
     fn receive(&mut self, bytes: &[u8], now: Instant) -> Result<usize, Fault> {
         let Self {
-            connection,
-            mailboxes,
-            arrived,
-            discarded,
-            waiting,
-            farewell,
-            pong,
-            met,
-            ..
+            connection, post, ..
         } = self;
-        let taken = connection.receive(bytes, now, &mut |event| match event {
-            Event::Request {
-                stream,
-                request,
-                ends_stream,
-            } => {
-                let mailbox = Rc::new(Mailbox::default());
-                if ends_stream {
-                    mailbox.end(End::Complete);
-                }
-                mailboxes.insert(stream, Rc::clone(&mailbox));
-                arrived.push((stream, mailbox, Ok(request)));
-            }
-            Event::TooLarge { stream, is_grpc } => {
-                let mailbox = Rc::new(Mailbox::default());
-                mailbox.discard();
-                mailboxes.insert(stream, Rc::clone(&mailbox));
-                arrived.push((stream, mailbox, Err(is_grpc)));
-            }
-            Event::Response {
-                stream,
-                response,
-                ends_stream,
-            } => {
-                if let Some(mailbox) = mailboxes.get(&stream)
-                    && !response.is_informational()
-                {
-                    mailbox.head(response);
-                    if ends_stream {
-                        mailbox.end(End::Complete);
-                    }
-                }
-            }
-            Event::Data {
-                stream,
-                data,
-                ends_stream,
-            } => {
-                let mailbox = mailboxes.get(&stream);
-                if !mailbox.is_some_and(|mailbox| mailbox.data(data)) {
-                    discarded.push((stream, data.len()));
-                }
-                if let Some(mailbox) = mailbox.filter(|_| ends_stream) {
-                    mailbox.end(End::Complete);
-                }
-            }
-            Event::Trailers { stream, trailers } => {
-                if let Some(mailbox) = mailboxes.get(&stream) {
-                    mailbox.trailers(trailers);
-                }
-            }
-            Event::Reset { stream, code } => end(mailboxes, stream, End::Reset(code)),
-            Event::Failed { stream, code, why } => {
-                tracing::debug!(stream, code = code.0, why, "stream reset for what came");
-                end(mailboxes, stream, End::Failed(code, why));
-            }
-            Event::Untaken { stream } => end(mailboxes, stream, End::Untaken),
-            Event::Room { stream: 0 } => waiting.drain(..).for_each(|mailbox| mailbox.room()),
-            Event::Room { stream } => {
-                if let Some(mailbox) = mailboxes.get(&stream) {
-                    mailbox.room();
-                }
-            }
-            Event::GoAway {
-                last_stream,
-                code,
-                debug,
-            } => {
-                let text = String::from_utf8_lossy(debug.get(..64).unwrap_or(debug));
-                tracing::debug!(last_stream, code = code.0, text = %text, "the peer goes away");
-                *farewell = Some(Farewell { last_stream, code });
-            }
-            Event::Pong(payload) => *pong = Some(payload),
-            Event::Met(limit) => met.push(limit),
-        });
-        for (stream, bytes) in self.discarded.drain(..) {
+        let taken = connection.receive(bytes, now, &mut |event| post.deliver(event));
+        for (stream, bytes) in post.discarded.drain(..) {
             let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
-            self.connection.forwarded(stream, bytes);
+            connection.forwarded(stream, bytes);
         }
         taken
     }
@@ -353,15 +268,102 @@ impl State {
             driver.wake_by_ref();
         }
     }
+}
+
+// === impl Post ===
+
+impl Post {
+    fn deliver(&mut self, event: Event<'_>) {
+        match event {
+            Event::Request {
+                stream,
+                request,
+                ends_stream,
+            } => self.arrive(stream, Ok(request), ends_stream),
+            Event::TooLarge { stream, is_grpc } => self.arrive(stream, Err(is_grpc), false),
+            Event::Response {
+                stream,
+                response,
+                ends_stream,
+            } => self.head(stream, response, ends_stream),
+            Event::Data {
+                stream,
+                data,
+                ends_stream,
+            } => self.data(stream, data, ends_stream),
+            Event::Trailers { stream, trailers } => {
+                if let Some(mailbox) = self.mailboxes.get(&stream) {
+                    mailbox.trailers(trailers);
+                }
+            }
+            Event::Reset { stream, code } => self.end(stream, End::Reset(code)),
+            Event::Failed { stream, code, why } => {
+                tracing::debug!(stream, code = code.0, why, "stream reset for what came");
+                self.end(stream, End::Failed(code, why));
+            }
+            Event::Untaken { stream } => self.end(stream, End::Untaken),
+            Event::Room { stream: 0 } => self.wake_waiting(),
+            Event::Room { stream } => {
+                if let Some(mailbox) = self.mailboxes.get(&stream) {
+                    mailbox.room();
+                }
+            }
+            Event::GoAway {
+                last_stream,
+                code,
+                debug,
+            } => self.farewell(last_stream, code, debug),
+            Event::Pong(payload) => self.pong = Some(payload),
+            Event::Met(limit) => self.met.push(limit),
+        }
+    }
+
+    fn arrive(&mut self, stream: u32, request: Result<Request, bool>, ends_stream: bool) {
+        let mailbox = Rc::new(Mailbox::default());
+        if ends_stream {
+            mailbox.end(End::Complete);
+        }
+        if request.is_err() {
+            mailbox.discard();
+        }
+        self.mailboxes.insert(stream, Rc::clone(&mailbox));
+        self.arrived.push((stream, mailbox, request));
+    }
+
+    fn head(&mut self, stream: u32, response: Response, ends_stream: bool) {
+        let mailbox = self.mailboxes.get(&stream);
+        if let Some(mailbox) = mailbox.filter(|_| !response.is_informational()) {
+            mailbox.head(response);
+            if ends_stream {
+                mailbox.end(End::Complete);
+            }
+        }
+    }
+
+    fn data(&mut self, stream: u32, data: &[u8], ends_stream: bool) {
+        let mailbox = self.mailboxes.get(&stream);
+        if !mailbox.is_some_and(|mailbox| mailbox.data(data)) {
+            self.discarded.push((stream, data.len()));
+        }
+        if let Some(mailbox) = mailbox.filter(|_| ends_stream) {
+            mailbox.end(End::Complete);
+        }
+    }
+
+    fn end(&mut self, stream: u32, end: End) {
+        if let Some(mailbox) = self.mailboxes.remove(&stream) {
+            mailbox.end(end);
+        }
+    }
+
+    fn farewell(&mut self, last_stream: u32, code: Code, debug: &[u8]) {
+        let text = String::from_utf8_lossy(debug.get(..64).unwrap_or(debug));
+        tracing::debug!(last_stream, code = code.0, text = %text, "the peer goes away");
+        self.farewell = Some(Farewell { last_stream, code });
+    }
 
     fn wake_waiting(&mut self) {
         self.waiting.drain(..).for_each(|mailbox| mailbox.room());
-    }
-}
-
-fn end(mailboxes: &mut HashMap<u32, Rc<Mailbox>>, stream: u32, end: End) {
-    if let Some(mailbox) = mailboxes.remove(&stream) {
-        mailbox.end(end);
     }
 }
 
@@ -420,7 +422,7 @@ impl Handle {
         if sent < data.len() {
             self.mailbox.wait_for_room(cx);
             if !state.connection.is_stream_full(self.id) {
-                state.waiting.push(Rc::clone(&self.mailbox));
+                state.post.waiting.push(Rc::clone(&self.mailbox));
             }
         }
         Ok(sent)
@@ -441,7 +443,7 @@ impl Handle {
 impl Drop for Handle {
     fn drop(&mut self) {
         let mut state = self.shared.0.borrow_mut();
-        if state.mailboxes.remove(&self.id).is_some() {
+        if state.post.mailboxes.remove(&self.id).is_some() {
             state.connection.abandon(self.id);
             state.wake_driver();
         }

@@ -422,6 +422,9 @@ impl Accepted {
                 };
                 http1::server::serve(io, Rc::new(accepted), ending).await;
             }
+            Ok(Ok((Spoken::Neither, _))) => {
+                tracing::debug!(peer = ?peer, "a connection speaks neither HTTP/2 nor HTTP/1");
+            }
             Ok(Err(err)) => {
                 tracing::debug!(error = %err, "a connection ended before it said anything");
             }

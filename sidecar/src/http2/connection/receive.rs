@@ -92,10 +92,14 @@ impl Connection {
             Frame::Headers {
                 stream,
                 fragment,
+                depends_on_itself,
                 ends_stream,
                 ends_block,
             } => {
                 self.begin_block(stream, ends_stream, now)?;
+                if depends_on_itself && let Some(block) = &mut self.block {
+                    block.gathered.spoil("a stream depends on itself");
+                }
                 self.fragment(fragment, ends_block, told)
             }
             Frame::Continuation {
@@ -198,7 +202,7 @@ impl Connection {
             return Err(Fault::Stream(block.stream, Code::REFUSED_STREAM, why));
         }
         if !size.fits(self.config.header_list) {
-            return self.too_large(block, size, told);
+            return self.too_large(&block, size, told);
         }
         match self.role == Role::Client && !self.has_head(block.stream) {
             true => self.response(block, told),
@@ -284,7 +288,7 @@ impl Connection {
         is_new && (late || self.open > self.config.max_concurrent_streams as usize)
     }
 
-    fn too_large(&mut self, block: Block, size: Size, told: &mut impl Told) -> Result<(), Fault> {
+    fn too_large(&mut self, block: &Block, size: Size, told: &mut impl Told) -> Result<(), Fault> {
         let stream = block.stream;
         let limit = match size.bytes > self.config.header_list.bytes {
             true => Limit::HeaderList,

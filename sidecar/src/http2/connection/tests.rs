@@ -156,18 +156,18 @@ impl Pair {
             client: Side::new(Role::Client, CONFIG),
             server: Side::new(Role::Server, server),
         };
-        pair.to_server();
-        pair.to_client();
-        pair.to_server();
+        pair.reach_server();
+        pair.reach_client();
+        pair.reach_server();
         pair
     }
 
-    fn to_server(&mut self) -> Vec<Event<'static>> {
+    fn reach_server(&mut self) -> Vec<Event<'static>> {
         let bytes = self.client.written();
         self.server.hear(&bytes).unwrap()
     }
 
-    fn to_client(&mut self) -> Vec<Event<'static>> {
+    fn reach_client(&mut self) -> Vec<Event<'static>> {
         let bytes = self.server.written();
         self.client.hear(&bytes).unwrap()
     }
@@ -179,7 +179,7 @@ fn a_call_goes_there_and_back() {
     let stream = pair.client.open(false).unwrap();
     let sent = pair.client.connection.send_data(stream, b"hello", true);
     assert_eq!(sent, Ok(5));
-    let events = pair.to_server();
+    let events = pair.reach_server();
     let [Event::Request { request, .. }, Event::Data { data, .. }] = &events[..] else {
         panic!("a request with a body: {events:?}")
     };
@@ -196,7 +196,7 @@ fn a_call_goes_there_and_back() {
     assert_eq!(server.send_data(stream, b"world", false), Ok(5));
     let trailers = fields(&[("grpc-status", "0")]);
     server.send_fields(stream, trailers, false, true).unwrap();
-    let events = pair.to_client();
+    let events = pair.reach_client();
     let statuses: Vec<_> = events
         .iter()
         .filter_map(|event| match event {
@@ -229,7 +229,7 @@ fn what_nobody_forwards_stops_its_sender_and_no_other() {
     let (mut sent, mut received) = (0, 0);
     while received < data.len() {
         sent += send(&mut pair, fast, &data[sent..]).unwrap();
-        for event in pair.to_server() {
+        for event in pair.reach_server() {
             if let Event::Data { stream, data, .. } = event
                 && stream == fast
             {
@@ -238,7 +238,7 @@ fn what_nobody_forwards_stops_its_sender_and_no_other() {
                 pair.server.connection.forwarded(stream, bytes);
             }
         }
-        pair.to_client();
+        pair.reach_client();
     }
     assert_eq!((sent, received), (data.len(), data.len()));
     // The slow one is given up: the connection has its bytes back.
@@ -247,7 +247,7 @@ fn what_nobody_forwards_stops_its_sender_and_no_other() {
         stream: slow,
         code: Code::CANCEL,
     };
-    assert!(pair.to_client().contains(&reset));
+    assert!(pair.reach_client().contains(&reset));
     assert_eq!(pair.server.connection.held(), 0);
     assert_eq!(send(&mut pair, slow, &data), Err(Wrong::Late));
 }
@@ -259,9 +259,9 @@ fn streams_beyond_the_peers_bound_are_not_opened() {
         pair.client.open(false).unwrap();
     }
     assert_eq!(pair.client.open(false), Err(Full::Streams));
-    pair.to_server();
+    pair.reach_server();
     pair.server.connection.reset(1, Code::CANCEL);
-    pair.to_client();
+    pair.reach_client();
     assert_eq!(pair.client.open(true), Ok(9));
 }
 
@@ -289,11 +289,11 @@ fn a_smaller_window_holds_for_open_streams() {
 fn after_our_goaway_new_streams_are_refused_and_old_ones_go_on() {
     let mut pair = Pair::new(CONFIG);
     let old = pair.client.open(false).unwrap();
-    pair.to_server();
+    pair.reach_server();
     pair.server.connection.go_away(Code::NO_ERROR, "bye");
     let late = pair.client.open(true).unwrap();
     assert_eq!(pair.client.connection.send_data(old, b"x", true), Ok(1));
-    let events = pair.to_server();
+    let events = pair.reach_server();
     assert!(
         events.iter().any(
             |event| matches!(event, Event::Failed { stream, code: Code::REFUSED_STREAM, .. } if *stream == late)
@@ -307,7 +307,7 @@ fn after_our_goaway_new_streams_are_refused_and_old_ones_go_on() {
         code: Code::NO_ERROR,
         debug: b"bye",
     };
-    let events = pair.to_client();
+    let events = pair.reach_client();
     assert!(events.contains(&goaway));
     assert!(events.contains(&Event::Untaken { stream: late }));
 }
@@ -360,6 +360,7 @@ const FLOW: Code = Code::FLOW_CONTROL_ERROR;
 const SIZE: Code = Code::FRAME_SIZE_ERROR;
 
 /// The frames behind preface and SETTINGS, and their outcome.
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn cases() -> Vec<(&'static str, Vec<Vec<u8>>, Outcome)> {
     let end = flag::END_STREAM;
     let with = |fields: &[Vec<u8>]| {
@@ -504,6 +505,16 @@ fn cases() -> Vec<(&'static str, Vec<Vec<u8>>, Outcome)> {
         (
             "a field of connections",
             with(&[literal("connection", "close")]),
+            Resets(PROTOCOL),
+        ),
+        (
+            "a head that depends on itself",
+            vec![frame(
+                kind::HEADERS,
+                end | flag::END_HEADERS | flag::PRIORITY,
+                1,
+                &[&[0, 0, 0, 1, 16], GET].concat(),
+            )],
             Resets(PROTOCOL),
         ),
         ("te", with(&[literal("te", "gzip")]), Resets(PROTOCOL)),

@@ -67,15 +67,18 @@ fn data(head: Head, payload: &[u8]) -> Result<Frame<'_>, Fault> {
 fn headers(head: Head, payload: &[u8]) -> Result<Frame<'_>, Fault> {
     let stream = on_a_stream(head, "HEADERS on stream 0")?;
     let mut fragment = unpadded(head, payload)?;
+    let mut depends_on_itself = false;
     if head.has(flag::PRIORITY) {
-        let (_, rest) = fragment
-            .split_at_checked(5)
+        let (priority, rest) = fragment
+            .split_first_chunk::<5>()
             .ok_or_else(|| size("HEADERS too short for the priority it has"))?;
+        depends_on_itself = depends_on(*priority) == stream;
         fragment = rest;
     }
     Ok(Frame::Headers {
         stream,
         fragment,
+        depends_on_itself,
         ends_stream: head.has(flag::END_STREAM),
         ends_block: head.has(flag::END_HEADERS),
     })
@@ -89,13 +92,18 @@ fn continuation(head: Head, payload: &[u8]) -> Result<Frame<'_>, Fault> {
     })
 }
 
+/// The stream that a priority names; whether it does so alone is its highest bit.
+fn depends_on([a, b, c, d, _]: [u8; 5]) -> u32 {
+    number([a, b, c, d]) & LARGEST
+}
+
 fn priority(head: Head, payload: &[u8]) -> Result<Frame<'_>, Fault> {
     let stream = on_a_stream(head, "PRIORITY on stream 0")?;
-    let Some([a, b, c, d, _]) = payload.as_array() else {
+    let Some(priority) = payload.as_array() else {
         let why = "PRIORITY is not five bytes";
         return Err(Fault::Stream(stream, Code::FRAME_SIZE_ERROR, why));
     };
-    if number([*a, *b, *c, *d]) & LARGEST == stream {
+    if depends_on(*priority) == stream {
         let why = "a stream depends on itself";
         return Err(Fault::Stream(stream, Code::PROTOCOL_ERROR, why));
     }

@@ -97,6 +97,7 @@ fn a_priority_in_front_of_a_block_is_skipped() {
     let expected = Frame::Headers {
         stream: 7,
         fragment: b"b",
+        depends_on_itself: false,
         ends_stream: false,
         ends_block: true,
     };
