@@ -65,11 +65,18 @@ pub fn encode(left: Duration) -> Option<HeaderValue> {
         .map(|(letter, length)| (*letter, nanos / length))
         .find(|(_, value)| *value < LIMIT)
         .unwrap_or((b'H', LIMIT - 1));
-    let mut header = HeaderValue::try_from(format!("{value}{}", char::from(letter)))
-        .expect("digits and a letter are a valid header value");
-    // Unique values would push useful entries out of the peer's header table.
-    header.set_sensitive(true);
-    Some(header)
+    // Eight digits and a letter, written from the end.
+    let mut text = [letter; 9];
+    let (mut first, mut rest) = (text.len() - 1, value);
+    while rest > 0 || first == text.len() - 1 {
+        first -= 1;
+        if let (Some(place), Ok(digit)) = (text.get_mut(first), u8::try_from(rest % 10)) {
+            *place = b'0' + digit;
+        }
+        rest /= 10;
+    }
+    let text = text.get(first..).unwrap_or_default();
+    Some(HeaderValue::from_bytes(text).expect("digits and a letter are a valid header value"))
 }
 
 #[cfg(test)]

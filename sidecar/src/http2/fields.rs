@@ -9,6 +9,9 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use super::hpack::Field;
 use crate::grpc::is_grpc;
 
+/// Fields of a request or a response, usually not more.
+const USUAL: usize = 12;
+
 /// Why a block means nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("malformed: {0}")]
@@ -185,6 +188,9 @@ impl Gathered {
 
     /// The library's rules for names and values are stricter than RFC 9113, 8.2.1: tokens in lower case, no control bytes.
     fn append(&mut self, field: Field) -> Result<(), Malformed> {
+        if self.headers.capacity() == 0 {
+            self.headers.reserve(USUAL);
+        }
         let name = HeaderName::from_lowercase(&field.name)
             .map_err(|_| Malformed("a name with a byte that no name has"))?;
         let mut value = HeaderValue::from_maybe_shared(field.value)

@@ -71,16 +71,19 @@ impl Context {
 
     /// States this position to the next hop.
     pub fn inject(&self, headers: &mut HeaderMap) {
-        let text = format!(
-            "00-{:032x}-{:016x}-{:02x}",
-            self.trace_id,
-            self.span_id,
-            u8::from(self.sampled)
-        );
-        let mut value =
-            HeaderValue::try_from(text).expect("hexadecimal digits are a valid header value");
-        // A new value for every call would push useful entries out of the peer's header table.
-        value.set_sensitive(true);
+        let mut text = *b"00-00000000000000000000000000000000-0000000000000000-00";
+        let sampled = [u8::from(self.sampled)];
+        for (from, bytes) in [
+            (3, &self.trace_id.to_be_bytes()[..]),
+            (36, &self.span_id.to_be_bytes()),
+            (53, &sampled),
+        ] {
+            let place = text.get_mut(from..from + 2 * bytes.len());
+            let written = place.map(|place| hex::encode_to_slice(bytes, place));
+            debug_assert_eq!(written, Some(Ok(())), "each part has its place");
+        }
+        let value =
+            HeaderValue::from_bytes(&text).expect("hexadecimal digits are a valid header value");
         headers.insert(TRACEPARENT, value);
     }
 

@@ -79,7 +79,10 @@ impl Encoder {
                 string(name, block);
             }
         }
-        string(value, block);
+        match indexing {
+            Indexing::Incremental => string(value, block),
+            Indexing::Without | Indexing::Never => plain(value, block),
+        }
         if indexing == Indexing::Incremental {
             let copy = |text: &[u8]| Bytes::copy_from_slice(text);
             self.table.insert(copy(name), copy(value));
@@ -104,12 +107,20 @@ impl Encoder {
 /// As a Huffman code where that is shorter.
 fn string(text: &[u8], block: &mut Vec<u8>) {
     let length = huffman::encoded_length(text);
-    let counted = |length: usize| u32::try_from(length).expect("a field is smaller than 4 GiB");
     if length < text.len() {
         integer::encode(counted(length), 7, 0x80, block);
         huffman::encode(text, block);
     } else {
-        integer::encode(counted(text.len()), 7, 0, block);
-        block.extend_from_slice(text);
+        plain(text, block);
     }
+}
+
+/// As it is: a value that every call has its own of costs both sides more to code than its bytes are worth.
+fn plain(text: &[u8], block: &mut Vec<u8>) {
+    integer::encode(counted(text.len()), 7, 0, block);
+    block.extend_from_slice(text);
+}
+
+fn counted(length: usize) -> u32 {
+    u32::try_from(length).expect("a field is smaller than 4 GiB")
 }

@@ -1,6 +1,6 @@
 //! The static table (RFC 7541, appendix A) and the dynamic one behind it: newest entry first, oldest evicted.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::LazyLock;
 
 use bytes::Bytes;
@@ -25,13 +25,47 @@ const STATIC: [(&str, &str); 61] = [
     ("www-authenticate", ""),
 ];
 
-/// The first index of each static name; entries of one name stand together.
-static NAMES: LazyLock<HashMap<&'static [u8], usize>> = LazyLock::new(|| {
-    let named = STATIC.iter().enumerate().rev();
-    named
-        .map(|(index, (name, _))| (name.as_bytes(), index))
-        .collect()
-});
+/// The tags of the static table, in its order.
+static TAGS: LazyLock<[Tag; 61]> =
+    LazyLock::new(|| STATIC.map(|(name, value)| Tag::of(name.as_bytes(), value.as_bytes())));
+
+/// What is looked at first when a field is searched: one in four thousand millions is looked at in vain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Tag {
+    name: u32,
+    field: u32,
+}
+
+impl Tag {
+    fn of(name: &[u8], value: &[u8]) -> Self {
+        let name = mix(0, name);
+        Self {
+            name: fold(name),
+            field: fold(mix(name, value)),
+        }
+    }
+}
+
+/// Eight bytes a step; it need not withstand anybody, because a peer's table is searched by its own fields only.
+fn mix(seed: u64, bytes: &[u8]) -> u64 {
+    const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
+    let step = |hash: u64, word: u64| (hash.rotate_left(5) ^ word).wrapping_mul(ODD);
+    let (words, rest) = bytes.as_chunks::<8>();
+    let mut hash = step(seed, bytes.len() as u64);
+    for word in words {
+        hash = step(hash, u64::from_le_bytes(*word));
+    }
+    let mut last = [0; 8];
+    for (to, from) in last.iter_mut().zip(rest) {
+        *to = *from;
+    }
+    step(hash, u64::from_le_bytes(last))
+}
+
+fn fold(hash: u64) -> u32 {
+    // The high half: multiplication moves what differs upwards.
+    u32::try_from(hash >> 32).unwrap_or(u32::MAX)
+}
 
 pub(super) fn size(name: &[u8], value: &[u8]) -> usize {
     name.len() + value.len() + OVERHEAD
@@ -55,6 +89,8 @@ pub(super) enum Found {
 #[derive(Debug)]
 pub(super) struct Table {
     entries: VecDeque<Entry>,
+    /// Of each entry.
+    tags: VecDeque<Tag>,
     size: usize,
     capacity: usize,
 }
@@ -63,6 +99,7 @@ impl Table {
     pub(super) fn new(capacity: usize) -> Self {
         Self {
             entries: VecDeque::new(),
+            tags: VecDeque::new(),
             size: 0,
             capacity,
         }
@@ -79,19 +116,18 @@ impl Table {
     }
 
     pub(super) fn find(&self, name: &[u8], value: &[u8]) -> Found {
+        let wanted = Tag::of(name, value);
         let mut found = Found::Nothing;
-        let fixed = NAMES.get(name).into_iter().flat_map(|first| {
-            let named = STATIC.iter().enumerate().skip(*first);
-            named.take_while(|(_, entry)| entry.0.as_bytes() == name)
-        });
-        let fixed = fixed.map(|(index, entry)| (index, entry.1.as_bytes()));
-        let dynamic = self.entries.iter().enumerate();
-        let dynamic = dynamic
-            .filter(|(_, entry)| entry.name == name)
-            .map(|(index, entry)| (STATIC.len() + index, entry.value.as_ref()));
-        for (index, held) in fixed.chain(dynamic) {
+        let tags = TAGS.iter().chain(&self.tags);
+        for (place, tag) in tags.enumerate().filter(|(_, tag)| tag.name == wanted.name) {
+            if tag.field != wanted.field && found != Found::Nothing {
+                continue;
+            }
+            let Some((_, held)) = self.texts(place).filter(|held| held.0 == name) else {
+                continue;
+            };
             // Both tables together hold far fewer than 32 bits of entries: each counts 32 bytes.
-            let index = u32::try_from(index + 1).unwrap_or(u32::MAX);
+            let index = u32::try_from(place + 1).unwrap_or(u32::MAX);
             if held == value {
                 return Found::Field(index);
             }
@@ -102,12 +138,21 @@ impl Table {
         found
     }
 
+    fn texts(&self, place: usize) -> Option<(&[u8], &[u8])> {
+        if let Some((name, value)) = STATIC.get(place) {
+            return Some((name.as_bytes(), value.as_bytes()));
+        }
+        let entry = self.entries.get(place - STATIC.len())?;
+        Some((&entry.name, &entry.value))
+    }
+
     /// One that is larger than the table empties it, and is not in it (RFC 7541, 4.4).
     pub(super) fn insert(&mut self, name: Bytes, value: Bytes) {
         let size = size(&name, &value);
         self.shrink_to(self.capacity.saturating_sub(size));
         if size <= self.capacity {
             self.size += size;
+            self.tags.push_front(Tag::of(&name, &value));
             self.entries.push_front(Entry { name, value });
         }
     }
@@ -130,6 +175,7 @@ impl Table {
         while self.size > most
             && let Some(oldest) = self.entries.pop_back()
         {
+            self.tags.pop_back();
             self.size -= size(&oldest.name, &oldest.value);
         }
     }
