@@ -16,6 +16,9 @@ mod forward;
 /// Our limits as a connection's.
 mod limits;
 
+/// Bounds and who met them.
+mod metrics;
+
 /// The task that owns a socket.
 mod driver;
 
@@ -56,3 +59,4 @@ pub mod meter;
 pub mod connection;
 
 pub use credit::Credit;
+pub(crate) use metrics::Metrics;

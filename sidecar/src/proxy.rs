@@ -21,7 +21,7 @@ use crate::config::{Address, Config};
 use crate::control::{Control, Start};
 use crate::identity::{self, Current, connect_ca};
 use crate::snapshot::{self, Shared};
-use crate::{connect, tls};
+use crate::{connect, http2, tls};
 
 /// Leaving in order.
 mod drain;
@@ -149,6 +149,7 @@ impl Proxy {
             signals: signals.clone(),
             connects: metrics.connects,
             handshakes: metrics.handshakes,
+            bounds: metrics.bounds,
         };
         let threads = thread::start(&seed, &sockets, config.threads)?;
         drop(sockets);
@@ -211,6 +212,7 @@ struct Metrics {
     identity: identity::Metrics,
     connects: connect::Metrics,
     handshakes: tls::Metrics,
+    bounds: http2::Metrics,
 }
 
 // === impl Metrics ===
@@ -222,6 +224,8 @@ impl Metrics {
         self.identity.register(&mut registry);
         self.connects.register(&mut registry);
         self.handshakes.register(&mut registry);
+        self.bounds.register(&mut registry);
+        self.bounds.state(&shared.config.limits);
         registry
     }
 }

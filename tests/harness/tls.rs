@@ -3,11 +3,15 @@
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
 use tokio_rustls::TlsConnector;
+
+use crate::registry::Registry;
 
 /// A certificate with its key.
 #[derive(Debug)]
@@ -43,7 +47,7 @@ pub async fn call(address: &str, identity: Option<Identity>) -> Result<u16, Stri
     let (sender, connection) = h2::client::handshake(stream)
         .await
         .map_err(|error| error.to_string())?;
-    let mut driver = tokio::task::JoinSet::new();
+    let mut driver = JoinSet::new();
     driver.spawn(connection);
     let mut sender = sender.ready().await.map_err(|error| error.to_string())?;
     let request = http::Request::builder()
@@ -146,4 +150,62 @@ pub async fn served_serial(address: &str) -> Result<String, String> {
     let (_, leaf) =
         x509_parser::parse_x509_certificate(&chain[0]).map_err(|error| error.to_string())?;
     Ok(leaf.raw_serial_as_string())
+}
+
+/// The identity that the registry gives a service.
+pub async fn issued(registry: &Registry, service: &str) -> Identity {
+    let path = format!("/v1/agent/connect/ca/leaf/{service}");
+    let leaf = registry.get(&path).await.unwrap();
+    let pem = |name: &str| leaf[name].as_str().unwrap().to_owned();
+    let certificates = pem("CertPEM");
+    let chain = CertificateDer::pem_slice_iter(certificates.as_bytes());
+    Identity {
+        chain: chain.collect::<Result<_, _>>().unwrap(),
+        key: PrivateKeyDer::from_pem_slice(pem("PrivateKeyPEM").as_bytes()).unwrap(),
+    }
+}
+
+/// A port in clear in front of an mTLS port, for programs that cannot show a certificate. It is closed when this is dropped.
+#[derive(Debug)]
+pub struct Tunnel {
+    pub port: u16,
+    _tasks: JoinSet<()>,
+}
+
+impl Tunnel {
+    pub async fn to(address: &str, identity: Identity) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let connector = TlsConnector::from(Arc::new(config(Some(identity))));
+        let address = address.to_owned();
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async move {
+            let mut open = JoinSet::new();
+            while let Ok((plain, _)) = listener.accept().await {
+                let (connector, address) = (connector.clone(), address.clone());
+                open.spawn(async move {
+                    // Whoever ends it ends both.
+                    let _: std::io::Result<()> = carry(plain, &connector, &address).await;
+                });
+            }
+        });
+        Self {
+            port,
+            _tasks: tasks,
+        }
+    }
+}
+
+async fn carry(
+    mut plain: TcpStream,
+    connector: &TlsConnector,
+    address: &str,
+) -> std::io::Result<()> {
+    plain.set_nodelay(true)?;
+    let stream = TcpStream::connect(address).await?;
+    stream.set_nodelay(true)?;
+    let name = ServerName::try_from("mesh.test").unwrap();
+    let mut secured = connector.connect(name, stream).await?;
+    tokio::io::copy_bidirectional(&mut plain, &mut secured).await?;
+    Ok(())
 }

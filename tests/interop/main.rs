@@ -7,3 +7,4 @@
 
 mod greeter;
 mod grpcurl;
+mod h2spec;

@@ -19,6 +19,7 @@ use crate::accept::stream::Plain;
 use crate::config::{Address, AppProtocol, Limits};
 use crate::error::{Error, Kind};
 use crate::http1;
+use crate::http2;
 use crate::http2::client::{Client, Driver, Setup, connect};
 use crate::stack::{Call, Protocol, Reply};
 
@@ -34,6 +35,7 @@ pub(crate) struct Parts {
     pub(crate) tasks: TaskTracker,
     /// Ends connections with what is on them.
     pub(crate) cut: CancellationToken,
+    pub(crate) bounds: http2::Metrics,
 }
 
 /// The connections of one thread to the local application.
@@ -56,6 +58,7 @@ impl Application {
             scheme: Scheme::HTTP,
             ping: None,
             patience: PATIENCE,
+            metrics: parts.bounds.clone(),
         };
         Rc::new(Self {
             parts,

@@ -25,6 +25,7 @@ use super::dial::{self, Dialed};
 use crate::balance::endpoint::Endpoint;
 use crate::config::Limits;
 use crate::error::{Error, Kind};
+use crate::http2;
 use crate::http2::client::{Client, PingTimes, Setup};
 use crate::identity::{Current, now};
 use crate::tls;
@@ -57,6 +58,7 @@ pub(crate) struct Parts {
     pub(crate) cut: CancellationToken,
     pub(crate) metrics: Metrics,
     pub(crate) handshakes: tls::Metrics,
+    pub(crate) bounds: http2::Metrics,
 }
 
 /// The mesh connections of one thread.
@@ -101,6 +103,7 @@ impl Pool {
                 timeout: connect.ping_timeout,
             }),
             patience: PATIENCE,
+            metrics: parts.bounds.clone(),
         };
         Rc::new(Self {
             parts,

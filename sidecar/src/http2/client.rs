@@ -25,8 +25,9 @@ use super::frame::Code;
 use super::heads::Target;
 use super::limits;
 use super::mailbox::End;
+use super::metrics::Metrics;
 use super::streams::{Handle, Shared};
-use crate::config::Connection;
+use crate::config::{Connection, Scope};
 use crate::error::{Error, Kind, Processed};
 use crate::stack::{Body, Call, Data, Parts, Reply};
 
@@ -41,6 +42,8 @@ pub(crate) struct Client {
     idle_since: Cell<Instant>,
     scheme: Scheme,
     patience: Duration,
+    metrics: Metrics,
+    scope: Scope,
 }
 
 /// Why a connection ended with calls on it.
@@ -84,6 +87,7 @@ pub(crate) struct Setup {
     pub(crate) scheme: Scheme,
     pub(crate) ping: Option<PingTimes>,
     pub(crate) patience: Duration,
+    pub(crate) metrics: Metrics,
 }
 
 /// Opens HTTP/2 on `io`. Nothing is sent before the driver is polled.
@@ -102,6 +106,8 @@ where
         idle_since: Cell::new(now),
         scheme: setup.scheme.clone(),
         patience: setup.patience,
+        metrics: setup.metrics.clone(),
+        scope: setup.limits.scope,
     });
     let driver = Driver {
         inner,
@@ -127,6 +133,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
             let over = ready!(self.poll_open(cx));
             self.result = Some(self.client.over(&over));
             self.inner.begin_close(&over);
+            self.client.count_met();
         }
         ready!(self.inner.poll_close(cx));
         Poll::Ready(self.result.take().unwrap_or(Ok(())))
@@ -227,12 +234,19 @@ impl Client {
 
     /// After a turn: the peer may want no further calls, or the connection may be worn out.
     fn observe(&self, drains_at: Option<u32>) {
+        self.count_met();
         let is_worn = || {
             let resets = self.shared.with(Streams::library_resets);
             drains_at.is_some_and(|most| resets >= most)
         };
         if self.shared.farewell().is_some() || is_worn() {
             self.is_closed.set(true);
+        }
+    }
+
+    fn count_met(&self) {
+        for limit in self.shared.take_met() {
+            self.metrics.hit(self.scope, limit, &"an upstream");
         }
     }
 

@@ -171,7 +171,7 @@ pub struct Connection {
     /// A header block on its way into `out`.
     scratch: Vec<u8>,
     block: Option<Block>,
-    streams: HashMap<u32, Entry, BuildHasherDefault<IdHasher>>,
+    streams: ById<Entry>,
     /// Streams of `streams` that are not closed; the others only hold bytes that were not forwarded.
     open: usize,
     /// Streams whose `is_new` is to be taken back.
@@ -408,9 +408,12 @@ fn push_bounded<T>(queue: &mut VecDeque<T>, item: T, most: usize) -> Option<T> {
     oldest.flatten()
 }
 
-/// Stream ids are spread as they are: they count up by two.
+/// By stream id.
+pub type ById<T> = HashMap<u32, T, BuildHasherDefault<IdHasher>>;
+
+/// Stream ids need no hash that withstands an attack: whoever chooses them chooses in order.
 #[derive(Clone, Copy, Debug, Default)]
-struct IdHasher(u64);
+pub struct IdHasher(u64);
 
 impl Hasher for IdHasher {
     fn finish(&self) -> u64 {

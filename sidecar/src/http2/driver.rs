@@ -13,6 +13,7 @@ use tokio::time::{Instant, Sleep};
 
 use super::connection::{Config, Connection, Role};
 use super::frame::{Code, Fault};
+use super::meter::Limit;
 use super::streams::Shared;
 
 /// Bytes of one read.
@@ -43,8 +44,8 @@ pub(super) enum Over {
     #[error("the peer broke HTTP/2: {0}")]
     Fault(Fault),
     /// Something did not come.
-    #[error("{0}")]
-    Late(&'static str),
+    #[error("{}", .0.debug())]
+    Late(Limit),
 }
 
 /// How far leaving has come.
@@ -236,14 +237,18 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
     /// Says why, if there is something to say. The calls hear of it at once; [`Self::poll_close`] does the rest.
     pub(super) fn begin_close(&mut self, over: &Over) {
         self.shared.end();
+        if let Over::Late(limit) | Over::Fault(Fault::Excess(limit)) = over {
+            self.shared.met(*limit);
+        }
         self.alarm.clear();
         let last = Instant::now() + LAST_WORDS;
         self.closing = match over {
             Over::Io(_) => None,
             Over::Closed => Some(last),
-            Over::Late(why) => {
+            Over::Late(limit) => {
                 let code = Code::ENHANCE_YOUR_CALM;
-                self.shared.act(|connection| connection.go_away(code, why));
+                self.shared
+                    .act(|connection| connection.go_away(code, limit.debug()));
                 Some(last)
             }
             Over::Fault(fault) => {
@@ -268,11 +273,6 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
     fn poll_last_words(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.shared.poll_write(&mut self.io, cx))?;
         Pin::new(&mut self.io).poll_shutdown(cx)
-    }
-
-    pub(super) async fn close(mut self, over: &Over) {
-        self.begin_close(over);
-        std::future::poll_fn(|cx| self.poll_close(cx)).await;
     }
 }
 

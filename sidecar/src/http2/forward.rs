@@ -17,6 +17,7 @@ use tokio::time::Sleep;
 
 use super::Credit;
 use super::frame::Code;
+use super::meter::Limit;
 use super::streams::Handle;
 use crate::error::{Error, Kind};
 use crate::stack::{Body, Data};
@@ -185,6 +186,7 @@ impl Outgoing {
             .stalled
             .get_or_insert_with(|| Box::pin(tokio::time::sleep(patience)));
         ready!(timer.as_mut().poll(cx));
+        self.sink.shared().met(Limit::StreamProgress);
         Poll::Ready(Err(Stop::Source(Error::new(
             Kind::Stalled,
             format!(

@@ -23,10 +23,14 @@ pub enum Limit {
     UnknownFrames,
     EmptyFrames,
     ConnectionBuffered,
+    Preface,
+    HeaderBlock,
+    ConnectionIdle,
+    StreamProgress,
 }
 
 impl Limit {
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 19] = [
         Self::MaxConcurrentStreams,
         Self::HeaderList,
         Self::HeaderCount,
@@ -42,6 +46,10 @@ impl Limit {
         Self::UnknownFrames,
         Self::EmptyFrames,
         Self::ConnectionBuffered,
+        Self::Preface,
+        Self::HeaderBlock,
+        Self::ConnectionIdle,
+        Self::StreamProgress,
     ];
 
     pub fn name(self) -> &'static str {
@@ -61,6 +69,10 @@ impl Limit {
             Self::UnknownFrames => "unknown_frames",
             Self::EmptyFrames => "empty_frames",
             Self::ConnectionBuffered => "connection_buffered",
+            Self::Preface => "preface",
+            Self::HeaderBlock => "header_block",
+            Self::ConnectionIdle => "connection_idle",
+            Self::StreamProgress => "stream_progress",
         }
     }
 
@@ -82,6 +94,10 @@ impl Limit {
             Self::UnknownFrames => "too_many_unknown_frames",
             Self::EmptyFrames => "too_many_data_frames",
             Self::ConnectionBuffered => "too_much_buffered",
+            Self::Preface => "no_preface_in_time",
+            Self::HeaderBlock => "no_end_of_headers_in_time",
+            Self::ConnectionIdle => "idle",
+            Self::StreamProgress => "no_progress",
         }
     }
 }

@@ -26,6 +26,8 @@ use super::forward::{Outgoing, Stop};
 use super::frame::Code;
 use super::limits;
 use super::mailbox::End;
+use super::meter::Limit;
+use super::metrics::Metrics;
 use super::streams::{Arrived, Handle};
 use crate::config::Connection;
 use crate::error::{Error, Kind};
@@ -46,6 +48,7 @@ pub(crate) struct Accepted {
     pub(crate) header_block: Duration,
     /// A window may stay closed for this long while bytes wait.
     pub(crate) patience: Duration,
+    pub(crate) metrics: Metrics,
 }
 
 /// When a connection has to end.
@@ -100,7 +103,9 @@ pub(crate) async fn serve<IO, L, C>(
     .await;
     if let Some(over) = over {
         tracing::debug!(error = %over, "http/2 connection ended");
-        serving.driver.close(&over).await;
+        serving.driver.begin_close(&over);
+        serving.count_met();
+        std::future::poll_fn(|cx| serving.driver.poll_close(cx)).await;
     }
 }
 
@@ -162,9 +167,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Serving<IO> {
     /// What the connection has shown so far changes what it gets.
     fn adapt(&mut self) {
         let limits = &self.accepted.limits;
-        for limit in self.driver.shared().take_met() {
-            tracing::debug!(limit = limit.name(), peer = ?self.accepted.peer, "a bound was met");
-        }
+        self.count_met();
         if !self.is_known && self.calls.ended.get() >= KNOWN {
             self.is_known = true;
             let wide = limits.known_stream_window;
@@ -177,6 +180,15 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Serving<IO> {
         let resets = self.driver.shared().with(Streams::library_resets);
         if limits.drains_at().is_some_and(|most| resets >= most) {
             self.driver.leave();
+        }
+    }
+
+    fn count_met(&self) {
+        let accepted = &self.accepted;
+        for limit in self.driver.shared().take_met() {
+            accepted
+                .metrics
+                .hit(accepted.limits.scope, limit, &accepted.peer);
         }
     }
 
@@ -207,11 +219,12 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Serving<IO> {
         std::task::ready!(self.driver.alarm.poll(self.since + patience, cx));
         self.driver.alarm.clear();
         match waiting {
-            Waiting::Preface => return Poll::Ready(Over::Late("no preface in time")),
-            Waiting::HeaderBlock => {
-                return Poll::Ready(Over::Late("no end of a header block in time"));
+            Waiting::Preface => return Poll::Ready(Over::Late(Limit::Preface)),
+            Waiting::HeaderBlock => return Poll::Ready(Over::Late(Limit::HeaderBlock)),
+            Waiting::Call => {
+                self.driver.shared().met(Limit::ConnectionIdle);
+                self.driver.leave();
             }
-            Waiting::Call => self.driver.leave(),
             Waiting::Nothing => {}
         }
         Poll::Pending

@@ -2,7 +2,6 @@
 //! waker in its mailbox, and whoever writes something wakes the driver, which owns the socket.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -12,7 +11,7 @@ use http::{HeaderMap, StatusCode};
 use tokio::io::AsyncWrite;
 use tokio::time::Instant;
 
-use super::connection::{Connection, Event, Full};
+use super::connection::{ById, Connection, Event, Full};
 use super::fields::{Request, Response};
 use super::frame::{Code, Fault};
 use super::heads::{self, Target};
@@ -53,7 +52,7 @@ struct State {
 /// Where what arrives goes.
 #[derive(Default)]
 struct Post {
-    mailboxes: HashMap<u32, Rc<Mailbox>>,
+    mailboxes: ById<Rc<Mailbox>>,
     /// Requests of this turn.
     arrived: Vec<(u32, Rc<Mailbox>, Result<Request, bool>)>,
     /// Credit of what nobody will read.
@@ -187,6 +186,11 @@ impl Shared {
         std::mem::take(&mut self.0.borrow_mut().post.met)
     }
 
+    /// A bound was met, as whoever enforces it saw.
+    pub(super) fn met(&self, limit: Limit) {
+        self.0.borrow_mut().post.met.push(limit);
+    }
+
     /// The socket is gone: every call on it hears so.
     pub(super) fn end(&self) {
         let mut state = self.0.borrow_mut();
@@ -203,6 +207,7 @@ impl Shared {
         let Some(stream) = state.connection.largest_holder() else {
             return;
         };
+        state.post.met.push(Limit::ConnectionBuffered);
         let (code, why) = (Code::ENHANCE_YOUR_CALM, "it held most of what waits");
         state.connection.reset(stream, code);
         if let Some(mailbox) = state.post.mailboxes.remove(&stream) {

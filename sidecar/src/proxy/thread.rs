@@ -46,6 +46,7 @@ pub(super) struct Seed {
     pub(super) signals: Signals,
     pub(super) connects: connect::Metrics,
     pub(super) handshakes: tls::Metrics,
+    pub(super) bounds: http2::Metrics,
 }
 
 /// The bound sockets of the data plane; every thread accepts on all of them.
@@ -171,6 +172,7 @@ async fn run(
         cut: signals.cut_pool.clone(),
         metrics: seed.connects.clone(),
         handshakes: seed.handshakes.clone(),
+        bounds: seed.bounds.clone(),
     });
     let application = config.application.as_ref().map(|application| {
         Application::new(connect::ApplicationParts {
@@ -179,6 +181,7 @@ async fn run(
             limits: config.limits.clone(),
             tasks: opened.clone(),
             cut: signals.cut_application.clone(),
+            bounds: seed.bounds.clone(),
         })
     });
     let thread = Thread::new(Arc::clone(&seed.shared), Rc::clone(&pool), application);
@@ -302,6 +305,7 @@ impl Listening {
                     preface,
                     header_block,
                     patience,
+                    bounds: seed.bounds.clone(),
                 };
                 let ending = class.ending();
                 tasks.spawn_local(held(
@@ -380,6 +384,7 @@ struct Accepted {
     preface: Duration,
     header_block: Duration,
     patience: Duration,
+    bounds: http2::Metrics,
 }
 
 // === impl Accepted ===
@@ -399,6 +404,7 @@ impl Accepted {
             preface,
             header_block,
             patience,
+            bounds,
         } = self;
         match timeout(preface, detect(io)).await {
             Ok(Ok((Spoken::Http2, io))) => {
@@ -410,6 +416,7 @@ impl Accepted {
                     preface,
                     header_block,
                     patience,
+                    metrics: bounds,
                 };
                 http2::server::serve(io, Rc::new(accepted), ending, tasks).await;
             }
@@ -468,6 +475,7 @@ async fn mutual(seed: &Seed, stream: Plain, dispatch: Rc<dyn Dispatch>, class: &
         preface: limits.connect.preface,
         header_block: limits.connect.header_block,
         patience: connect::PATIENCE,
+        bounds: seed.bounds.clone(),
     };
     accepted
         .serve(
