@@ -17,6 +17,7 @@ pub mod grpc;
 pub mod load;
 pub mod mesh;
 pub mod process;
+pub mod raw;
 pub mod receiver;
 pub mod registry;
 pub mod settings;

@@ -27,6 +27,7 @@ pub struct Service {
     pub version: String,
     pub instances: usize,
     pub contract: Option<String>,
+    pub edge: bool,
 }
 
 impl Service {
@@ -37,12 +38,19 @@ impl Service {
             version: "v1".to_owned(),
             instances: 1,
             contract: None,
+            edge: false,
         }
     }
 
     /// The version its instances register.
     pub fn version(mut self, version: &str) -> Self {
         version.clone_into(&mut self.version);
+        self
+    }
+
+    /// Its sidecars face the public too.
+    pub fn edge(mut self) -> Self {
+        self.edge = true;
         self
     }
 
@@ -163,6 +171,9 @@ impl Mesh {
                 writeln!(config, "contract = {path:?}").unwrap();
             }
             config.push_str("[inbound]\nbind = \"127.0.0.1:0\"\n");
+            if service.edge {
+                config.push_str("[edge]\nplain = \"127.0.0.1:0\"\n");
+            }
             let sidecar = Sidecar::start(&instance, &config, &folder).await;
             self.instances.push(Instance {
                 service: service.name.clone(),

@@ -27,6 +27,8 @@ pub struct Sidecar {
 pub struct Addresses {
     pub outbound: Option<String>,
     pub inbound: Option<String>,
+    #[serde(default)]
+    pub edge: Option<String>,
     pub health: String,
     #[serde(default)]
     pub upstreams: std::collections::BTreeMap<String, String>,

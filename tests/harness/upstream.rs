@@ -208,6 +208,8 @@ where
         .initial_window_size(1 << 20)
         .initial_connection_window_size(1 << 24)
         .max_concurrent_streams(10_000)
+        // An application that leaves small frames unread keeps its connection.
+        .data_frame_budget(usize::MAX / 2)
         .handshake::<_, Bytes>(stream);
     let Ok(mut connection) = handshake.await else {
         return;

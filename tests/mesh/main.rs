@@ -11,6 +11,7 @@ mod drain;
 mod fidelity;
 mod identity;
 mod instance_lost;
+mod limit;
 mod registry_away;
 mod retry;
 mod rotation;

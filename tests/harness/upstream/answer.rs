@@ -55,6 +55,7 @@ async fn execute(
         return trailers_only(respond, 14, "not now");
     }
     match head.uri.path().rsplit('/').next().unwrap_or_default() {
+        "Stall" => std::future::pending().await,
         "Bidi" => bidi(shared, body, respond).await,
         "Download" => download(shared, body, respond).await,
         "Upload" => upload(shared, body, respond).await,

@@ -1,0 +1,314 @@
+//! Bounds of HTTP/2 connections, on each kind of listener: exactly at the bound the connection lives, one past it the peer sees
+//! what is documented, the metric counts it, and a neighbour is served.
+
+use outrigger_tests::mesh::Service;
+use outrigger_tests::raw::{self, ACK, END_HEADERS, END_STREAM, Frame, Raw, frame, kind};
+use outrigger_tests::sidecar::Sidecar;
+use outrigger_tests::{Mesh, eventually, tls};
+
+/// The same small numbers everywhere, so that a table suits all.
+const SETTINGS: &str = "max_concurrent_streams = 12
+header_count = 20
+header_list = 2048
+continuation_frames = 5
+pending_accept_resets = 10
+library_resets = 10
+priority_frames = 10
+window_update_frames = 1
+ping_frames = 10
+settings_frames = 10
+unknown_frames = 10
+empty_frames = 10
+";
+
+/// ENHANCE_YOUR_CALM.
+const CALM: u32 = 11;
+const REFUSED: u32 = 7;
+
+fn head(stream: u32, flags: u8) -> Vec<u8> {
+    let fields = raw::grpc("orders", "/test.Echo/Stall");
+    frame(
+        kind::HEADERS,
+        flags | END_HEADERS,
+        stream,
+        &raw::block(&fields),
+    )
+}
+
+fn id(number: u32) -> u32 {
+    2 * number + 1
+}
+
+fn many(count: u32, each: impl Fn(u32) -> Vec<u8>) -> Vec<u8> {
+    (0..count).flat_map(each).collect()
+}
+
+fn reset(stream: u32) -> Vec<u8> {
+    frame(kind::RST_STREAM, 0, stream, &[0, 0, 0, 8])
+}
+
+fn malformed(number: u32) -> Vec<u8> {
+    let mut fields = raw::grpc("orders", "/test.Echo/Echo");
+    fields.push(("connection", "close"));
+    let block = raw::block(&fields);
+    frame(kind::HEADERS, END_STREAM | END_HEADERS, id(number), &block)
+}
+
+fn continued(count: u32) -> Vec<u8> {
+    let block = raw::block(&raw::grpc("orders", "/test.Echo/Echo"));
+    let mut bytes = frame(kind::HEADERS, END_STREAM, 1, &block);
+    bytes.extend(many(count - 1, |_| frame(kind::CONTINUATION, 0, 1, &[])));
+    bytes.extend(frame(kind::CONTINUATION, END_HEADERS, 1, &[]));
+    bytes
+}
+
+type Frames = fn(u32) -> Vec<u8>;
+
+/// Name, what is taken, text of GOAWAY, and what goes past it.
+const REPEATED: [(&str, u32, &str, Frames); 8] = [
+    (
+        "continuation_frames",
+        5,
+        "too_many_continuations",
+        continued,
+    ),
+    ("pending_accept_resets", 10, "too_many_resets", |count| {
+        many(count, |number| {
+            [head(id(number), 0), reset(id(number))].concat()
+        })
+    }),
+    ("library_resets", 10, "too_many_internal_resets", |count| {
+        many(count, malformed)
+    }),
+    ("priority_frames", 10, "too_many_priorities", |count| {
+        many(count, |_| frame(kind::PRIORITY, 0, 3, &[0; 5]))
+    }),
+    (
+        "window_update_frames",
+        5,
+        "too_many_window_updates",
+        |count| many(count, |_| frame(kind::WINDOW_UPDATE, 0, 0, &[0, 0, 0, 1])),
+    ),
+    // The first one is behind the preface.
+    ("settings_frames", 9, "too_many_settings", |count| {
+        many(count, |_| frame(kind::SETTINGS, 0, 0, &[]))
+    }),
+    ("unknown_frames", 10, "too_many_unknown_frames", |count| {
+        many(count, |_| frame(0x1f, 0, 0, &[]))
+    }),
+    ("empty_frames", 10, "too_many_data_frames", |count| {
+        [head(1, 0), many(count, |_| frame(kind::DATA, 0, 1, &[]))].concat()
+    }),
+];
+
+async fn hits(sidecar: &Sidecar, scope: &str, limit: &str) -> f64 {
+    let labels = [
+        &*format!("scope=\"{scope}\""),
+        &*format!("limit=\"{limit}\""),
+    ];
+    let hits = sidecar.metric("outrigger_limit_hits_total", &labels).await;
+    hits.unwrap_or_else(|| panic!("no series of {scope} {limit}"))
+}
+
+async fn rises(sidecar: &Sidecar, scope: &str, limit: &str, before: f64) {
+    eventually(&format!("{scope} {limit} is counted"), async || {
+        let now = hits(sidecar, scope, limit).await;
+        match now > before {
+            true => Ok(()),
+            false => Err(format!("{now}")),
+        }
+    })
+    .await;
+}
+
+/// A call on a connection of its own.
+async fn neighbour_is_served(port: u16) {
+    let mut raw = Raw::connect(port).await;
+    assert!(answered(&mut raw, 1).await, "a neighbour is served");
+}
+
+/// A unary call on this stream is answered with an end.
+async fn answered(raw: &mut Raw, stream: u32) -> bool {
+    let block = raw::block(&raw::grpc("orders", "/test.Echo/Echo"));
+    raw.send(&frame(kind::HEADERS, END_HEADERS, stream, &block))
+        .await;
+    raw.send(&frame(kind::DATA, END_STREAM, stream, &[0, 0, 0, 0, 0]))
+        .await;
+    let is_end = |frame: &Frame| {
+        frame.stream == stream && frame.kind == kind::HEADERS && frame.flags & END_STREAM != 0
+    };
+    raw.until(is_end).await.is_some()
+}
+
+async fn repeated_frames(scope: &str, port: u16, sidecar: &Sidecar) {
+    for (limit, most, text, frames) in REPEATED {
+        let before = hits(sidecar, scope, limit).await;
+        let mut raw = Raw::connect(port).await;
+        raw.send(&frames(most)).await;
+        let alive = raw.is_alive().await;
+        assert!(alive.is_ok(), "{scope} {limit} at {most}: {alive:?}");
+
+        let mut raw = Raw::connect(port).await;
+        raw.send(&frames(most + 1)).await;
+        let goodbye = raw.goodbye().await.map(|(_, code, text)| (code, text));
+        assert_eq!(goodbye, Some((CALM, text.to_owned())), "{scope} {limit}");
+        rises(sidecar, scope, limit, before).await;
+        neighbour_is_served(port).await;
+    }
+}
+
+async fn pings(scope: &str, port: u16, sidecar: &Sidecar) {
+    let before = hits(sidecar, scope, "ping_frames").await;
+    let ping = |_| frame(kind::PING, 0, 0, &[7; 8]);
+    let mut raw = Raw::connect(port).await;
+    // Ten, and two that are forgiven; the last is the one that asks.
+    raw.send(&many(11, ping)).await;
+    assert!(raw.is_alive().await.is_ok(), "{scope}");
+    raw.send(&ping(0)).await;
+    let goodbye = raw.goodbye().await.map(|(_, code, text)| (code, text));
+    assert_eq!(
+        goodbye,
+        Some((CALM, "too_many_pings".to_owned())),
+        "{scope}"
+    );
+    rises(sidecar, scope, "ping_frames", before).await;
+    neighbour_is_served(port).await;
+}
+
+async fn streams(scope: &str, port: u16, sidecar: &Sidecar) {
+    let before = hits(sidecar, scope, "max_concurrent_streams").await;
+    let mut raw = Raw::connect(port).await;
+    raw.send(&many(12, |number| head(id(number), 0))).await;
+    let frames = raw.is_alive().await.unwrap();
+    assert!(
+        frames.iter().all(|frame| frame.reset().is_none()),
+        "{scope}: {frames:?}"
+    );
+    raw.send(&head(id(12), 0)).await;
+    let (_, refused) = raw.until(|frame| frame.reset().is_some()).await.unwrap();
+    assert_eq!(
+        (refused.stream, refused.reset()),
+        (25, Some(REFUSED)),
+        "{scope}"
+    );
+    // One less, and there is room again on the same connection.
+    raw.send(&reset(1)).await;
+    assert!(answered(&mut raw, id(13)).await, "{scope}");
+    rises(sidecar, scope, "max_concurrent_streams", before).await;
+}
+
+async fn heads(scope: &str, port: u16, sidecar: &Sidecar) {
+    let long = "x".repeat(100);
+    let numbered: Vec<_> = (0..20).map(|number| format!("x-{number}")).collect();
+    // Six fields are the request's own.
+    let of_count = |count: usize| {
+        numbered
+            .iter()
+            .take(count - 6)
+            .map(|name| (&**name, "1"))
+            .collect()
+    };
+    let of_bytes = |count: usize| vec![("x-long", &*long); count];
+    let cases: [(&str, Vec<(&str, &str)>, Vec<(&str, &str)>); 2] = [
+        ("header_count", of_count(20), of_count(21)),
+        ("header_list", of_bytes(10), of_bytes(14)),
+    ];
+    for (limit, fits, exceeds) in cases {
+        let before = hits(sidecar, scope, limit).await;
+        let mut raw = Raw::connect(port).await;
+        let send = |stream: u32, more: &[(&str, &str)]| {
+            let mut fields = raw::grpc("orders", "/test.Echo/Echo");
+            fields.extend_from_slice(more);
+            frame(
+                kind::HEADERS,
+                END_STREAM | END_HEADERS,
+                stream,
+                &raw::block(&fields),
+            )
+        };
+        raw.send(&send(1, &fits)).await;
+        let is_end = |frame: &Frame| frame.kind == kind::HEADERS && frame.flags & END_STREAM != 0;
+        raw.until(is_end).await.expect("an answer");
+        assert_eq!(hits(sidecar, scope, limit).await, before, "{scope} {limit}");
+        raw.send(&send(3, &exceeds)).await;
+        // One frame: the refusal is made of a head alone.
+        let (between, refused) = raw.until(is_end).await.expect("an answer");
+        assert!(
+            between.iter().all(|frame| frame.stream != 3),
+            "{scope} {limit}: {between:?}"
+        );
+        assert_eq!(refused.stream, 3);
+        assert!(
+            answered(&mut raw, 5).await,
+            "{scope} {limit}: the connection serves on"
+        );
+        rises(sidecar, scope, limit, before).await;
+    }
+}
+
+fn port(address: &str) -> u16 {
+    address.rsplit_once(':').unwrap().1.parse().unwrap()
+}
+
+#[tokio::test]
+async fn each_bound_holds_at_the_edge_in_the_mesh_and_towards_the_application() {
+    let tables = ["edge", "mesh", "local"].map(|scope| format!("[limits.{scope}]\n{SETTINGS}"));
+    Mesh::builder()
+        .service(Service::new("orders").edge())
+        .client("web")
+        .settings(&tables.concat())
+        .run(async |mesh| {
+            let orders = mesh.sidecar("orders");
+            let web = mesh.client_sidecar("web");
+            let inbound = orders.addresses.inbound.clone().unwrap();
+            let identity = tls::issued(&mesh.registry, "web").await;
+            let tunnel = tls::Tunnel::to(&inbound, identity).await;
+            let listeners = [
+                (
+                    "edge",
+                    port(orders.addresses.edge.as_ref().unwrap()),
+                    orders,
+                ),
+                ("mesh", tunnel.port, orders),
+                ("local", port(&web.addresses.upstreams["orders"]), web),
+            ];
+            for (scope, port, sidecar) in listeners {
+                repeated_frames(scope, port, sidecar).await;
+                pings(scope, port, sidecar).await;
+                streams(scope, port, sidecar).await;
+                heads(scope, port, sidecar).await;
+            }
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn who_says_nothing_or_stops_in_a_head_is_let_go_at_its_time() {
+    Mesh::builder()
+        .service(Service::new("orders").edge())
+        .client("web")
+        .settings("[limits.connect]\npreface = \"1s\"\nheader_block = \"1s\"\n")
+        .run(async |mesh| {
+            let orders = mesh.sidecar("orders");
+            let edge = port(orders.addresses.edge.as_ref().unwrap());
+            let mut silent = Raw::silent(edge).await;
+            assert_eq!(silent.next().await, None);
+            let mut half = Raw::silent(edge).await;
+            half.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await;
+            let goodbye = half.goodbye().await.map(|(_, code, text)| (code, text));
+            assert_eq!(goodbye, Some((CALM, "no_preface_in_time".to_owned())));
+            let mut raw = Raw::connect(edge).await;
+            let block = raw::block(&raw::grpc("orders", "/test.Echo/Echo"));
+            raw.send(&frame(kind::HEADERS, ACK, 1, &block)).await;
+            let goodbye = raw.goodbye().await.map(|(_, code, text)| (code, text));
+            assert_eq!(
+                goodbye,
+                Some((CALM, "no_end_of_headers_in_time".to_owned()))
+            );
+            for limit in ["preface", "header_block"] {
+                rises(orders, "edge", limit, 0.0).await;
+            }
+            neighbour_is_served(edge).await;
+        })
+        .await;
+}
