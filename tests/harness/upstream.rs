@@ -210,6 +210,7 @@ where
         .max_concurrent_streams(10_000)
         // An application that leaves small frames unread keeps its connection.
         .data_frame_budget(usize::MAX / 2)
+        .max_pending_accept_reset_streams(10_000)
         .handshake::<_, Bytes>(stream);
     let Ok(mut connection) = handshake.await else {
         return;

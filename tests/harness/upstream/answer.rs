@@ -56,6 +56,7 @@ async fn execute(
     }
     match head.uri.path().rsplit('/').next().unwrap_or_default() {
         "Stall" => std::future::pending().await,
+        "Drip" => drip(shared, respond).await,
         "Bidi" => bidi(shared, body, respond).await,
         "Download" => download(shared, body, respond).await,
         "Upload" => upload(shared, body, respond).await,
@@ -124,6 +125,14 @@ fn trailers_only(
     response.headers_mut().extend(status(code, message));
     respond.send_response(response, true)?;
     Ok(())
+}
+
+/// Messages of 11 bytes, 16 with their prefix, for as long as somebody takes them.
+async fn drip(shared: &Shared, mut respond: SendResponse<Bytes>) -> Result<(), h2::Error> {
+    let mut stream = start(&mut respond, shared)?;
+    loop {
+        grpc::send(&mut stream, grpc::frame(&[7; 11]), false).await?;
+    }
 }
 
 /// Every piece goes back the moment it arrives.

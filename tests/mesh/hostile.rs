@@ -1,0 +1,257 @@
+//! Peers that cost more than they should: whoever shares a connection with them hears nothing of it.
+
+use std::time::Duration;
+
+use outrigger_tests::mesh::Service;
+use outrigger_tests::raw::{self, END_HEADERS, END_STREAM, Frame, Raw, frame, kind};
+use outrigger_tests::{Mesh, eventually, process, settings, tls};
+use tokio::time::{Instant, interval};
+
+const MIB: u64 = 1 << 20;
+/// ENHANCE_YOUR_CALM.
+const CALM: u32 = 11;
+
+fn port(address: &str) -> u16 {
+    address.rsplit_once(':').unwrap().1.parse().unwrap()
+}
+
+fn head(stream: u32, path: &str, flags: u8) -> Vec<u8> {
+    let block = raw::block(&raw::grpc("orders", path));
+    frame(kind::HEADERS, flags | END_HEADERS, stream, &block)
+}
+
+fn reset(stream: u32) -> Vec<u8> {
+    frame(kind::RST_STREAM, 0, stream, &[0, 0, 0, 8])
+}
+
+fn window(stream: u32, increment: u32) -> Vec<u8> {
+    frame(kind::WINDOW_UPDATE, 0, stream, &increment.to_be_bytes())
+}
+
+fn is_end(stream: u32) -> impl Fn(&Frame) -> bool {
+    move |frame| {
+        frame.stream == stream && frame.kind == kind::HEADERS && frame.flags & END_STREAM != 0
+    }
+}
+
+/// A unary call, whatever the window its answer has by default; the frames that came meanwhile.
+async fn echo(raw: &mut Raw, stream: u32) -> Vec<Frame> {
+    let message = frame(kind::DATA, END_STREAM, stream, &[0, 0, 0, 0, 0]);
+    let call = [
+        head(stream, "/test.Echo/Echo", 0),
+        window(stream, 1000),
+        message,
+    ];
+    raw.send(&call.concat()).await;
+    let answered = raw.until(is_end(stream)).await;
+    answered.expect("the connection is still there").0
+}
+
+/// The longest of many echoes.
+async fn slowest_echo(raw: &mut Raw, streams: impl Iterator<Item = u32>) -> Duration {
+    let mut slowest = Duration::ZERO;
+    for stream in streams {
+        let begun = Instant::now();
+        let between = echo(raw, stream).await;
+        assert!(between.iter().all(|frame| frame.goaway().is_none()));
+        slowest = slowest.max(begun.elapsed());
+    }
+    slowest
+}
+
+fn odd(from: u32, count: u32) -> impl Iterator<Item = u32> {
+    (from..).step_by(2).take(count as usize)
+}
+
+/// Messages so small that their heads are most of them, on streams nobody reads.
+#[tokio::test]
+async fn b4_ninety_nine_stalled_streams_of_tiny_messages_leave_the_hundredth_alone() {
+    let messages = settings::number("OUTRIGGER_TINY_MESSAGES", 400) as usize;
+    Mesh::builder()
+        .service("orders")
+        .client("web")
+        .run(async |mesh| {
+            let web = mesh.client_sidecar("web");
+            let local = port(&web.addresses.upstreams["orders"]);
+            let pids = [mesh.sidecar("orders").pid(), web.pid()];
+            // The answers' direction: every window is shut, but the connection's.
+            let mut raw = Raw::connect(local).await;
+            raw.send(&frame(kind::SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 0]))
+                .await;
+            raw.send(&window(0, 1 << 30)).await;
+            let quiet = slowest_echo(&mut raw, odd(1, 50)).await;
+            let before = pids.map(process::peak_resident);
+            for stream in odd(1001, 99) {
+                raw.send(&head(stream, "/test.Echo/Drip", END_STREAM)).await;
+            }
+            // Until every window is full, everybody is busy filling them, the application first of all.
+            for stream in odd(1901, 40) {
+                if slowest_echo(&mut raw, odd(stream, 1)).await < quiet {
+                    break;
+                }
+            }
+            let busy = slowest_echo(&mut raw, odd(2001, 50)).await;
+
+            // The requests' direction.
+            let mut tiny = Vec::new();
+            for stream in odd(3001, 99) {
+                raw.send(&head(stream, "/test.Echo/Stall", 0)).await;
+                let message = frame(kind::DATA, 0, stream, &[0; 16]);
+                tiny.extend(message.repeat(messages));
+            }
+            // The application holds them: its own windows are wide.
+            let mut sent = 0;
+            let mut next = 4001;
+            let mut slowest = Duration::ZERO;
+            while sent < tiny.len() {
+                let slice = &tiny[sent..tiny.len().min(sent + 64 << 10)];
+                let whole = slice.len() - slice.len() % 25;
+                raw.send(&slice[..whole]).await;
+                sent += whole;
+                slowest = slowest.max(slowest_echo(&mut raw, odd(next, 1)).await);
+                next += 2;
+            }
+            println!(
+                "slowest echo: quiet {quiet:?}, answers stalled {busy:?}, requests {slowest:?}"
+            );
+            let bar = (quiet * 2).max(Duration::from_millis(250));
+            assert!(busy <= bar && slowest <= bar, "{busy:?}, {slowest:?}");
+            for (pid, before) in pids.into_iter().zip(before) {
+                let grown = process::peak_resident(pid) - before;
+                assert!(grown < 64 * MIB, "a sidecar grew by {} KiB", grown / 1024);
+            }
+        })
+        .await;
+}
+
+/// 200 calls opened and cancelled in one write, again and again, beside 20 that go on.
+#[tokio::test]
+async fn b5_a_storm_of_cancelled_calls_costs_their_neighbours_nothing() {
+    let lasts = settings::seconds("STORM", 5);
+    Mesh::builder()
+        .service("orders")
+        .client("web")
+        .settings("[limits.mesh]\nmax_concurrent_streams = 240\nconnection_window = 16777216\n")
+        .run(async |mesh| {
+            let inbound = mesh.sidecar("orders").addresses.inbound.clone().unwrap();
+            let identity = tls::issued(&mesh.registry, "web").await;
+            let tunnel = tls::Tunnel::to(&inbound, identity).await;
+            let mut raw = Raw::connect(tunnel.port).await;
+            for stream in odd(1, 20) {
+                raw.send(&head(stream, "/test.Echo/Stall", 0)).await;
+            }
+            let mut next = 101;
+            let mut ticks = interval(Duration::from_millis(100));
+            let until = Instant::now() + lasts;
+            let mut rounds = 0;
+            while Instant::now() < until {
+                ticks.tick().await;
+                let storm: Vec<u8> = odd(next, 200)
+                    .flat_map(|stream| [head(stream, "/test.Echo/Echo", 0), reset(stream)].concat())
+                    .collect();
+                raw.send(&storm).await;
+                next += 400;
+                let between = echo(&mut raw, next).await;
+                next += 2;
+                let broken: Vec<_> = between
+                    .iter()
+                    .filter(|frame| frame.stream < 101 && frame.stream != 0)
+                    .collect();
+                assert!(broken.is_empty(), "a neighbour failed: {broken:?}");
+                rounds += 1;
+            }
+            println!("{rounds} storms");
+            assert!(rounds > 10, "only {rounds} storms");
+        })
+        .await;
+}
+
+/// Frames that were on their way when their stream was reset, in both directions.
+#[tokio::test]
+async fn b24_late_frames_of_cancelled_calls_wear_no_connection_out() {
+    let calls = u32::try_from(settings::number("OUTRIGGER_CANCELLED", 200)).unwrap();
+    // Were late frames counted, a connection would be drained after twelve and end after a hundred.
+    let few = ["mesh", "local"].map(|scope| format!("[limits.{scope}]\nlibrary_resets = 100\n"));
+    Mesh::builder()
+        .service("orders")
+        .client("web")
+        .settings(&few.concat())
+        .run(async |mesh| {
+            // The mesh's side resets: the method does not exist in the mesh, and the body still comes.
+            let inbound = mesh.sidecar("orders").addresses.inbound.clone().unwrap();
+            let identity = tls::issued(&mesh.registry, "web").await;
+            let tunnel = tls::Tunnel::to(&inbound, identity).await;
+            let mut raw = Raw::connect(tunnel.port).await;
+            mesh.upstream("orders").refuse_next(u64::from(calls));
+            for stream in odd(1, calls) {
+                raw.send(&head(stream, "/test.Echo/Echo", 0)).await;
+                let over = |frame: &Frame| frame.stream == stream && frame.reset().is_some();
+                raw.until(over)
+                    .await
+                    .expect("the connection is still there");
+                raw.send(&frame(kind::DATA, 0, stream, &[0; 8])).await;
+            }
+            echo(&mut raw, 2 * calls + 1).await;
+
+            // The caller resets, and the application's answer still comes.
+            let web = mesh.client_sidecar("web");
+            let opened = async || web.metric("outrigger_connections_opened_total", &[]).await;
+            let mut raw = Raw::connect(port(&web.addresses.upstreams["orders"])).await;
+            raw.send(&window(0, 1 << 30)).await;
+            echo(&mut raw, 1).await;
+            let before = opened().await;
+            for stream in odd(3, calls) {
+                raw.send(&head(stream, "/test.Echo/Drip", END_STREAM)).await;
+                let begins = |frame: &Frame| frame.stream == stream && frame.kind == kind::HEADERS;
+                raw.until(begins)
+                    .await
+                    .expect("the connection is still there");
+                raw.send(&reset(stream)).await;
+            }
+            echo(&mut raw, 2 * calls + 3).await;
+            assert_eq!(opened().await, before, "no mesh connection was replaced");
+        })
+        .await;
+}
+
+/// Towards the public: opened, waited for, cancelled, over and over.
+#[tokio::test]
+async fn b2_a_public_peer_that_resets_most_of_what_it_opens_is_cut_off() {
+    Mesh::builder()
+        .service(Service::new("orders").edge())
+        .client("web")
+        .run(async |mesh| {
+            let orders = mesh.sidecar("orders");
+            let edge = port(orders.addresses.edge.as_ref().unwrap());
+            let mut burst = Raw::connect(edge).await;
+            let storm: Vec<u8> = odd(1, 2000)
+                .flat_map(|stream| [head(stream, "/test.Echo/Stall", 0), reset(stream)].concat())
+                .collect();
+            burst.send(&storm).await;
+            let goodbye = burst.goodbye().await.map(|(_, code, text)| (code, text));
+            assert_eq!(goodbye, Some((CALM, "too_many_resets".to_owned())));
+
+            let mut paced = Raw::connect(edge).await;
+            let mut ticks = interval(Duration::from_millis(2));
+            for stream in odd(1, 700) {
+                paced.send(&head(stream, "/test.Echo/Stall", 0)).await;
+                ticks.tick().await;
+                paced.send(&reset(stream)).await;
+            }
+            let (last, code, text) = paced.goodbye().await.expect("a word before the end");
+            assert_eq!((code, &*text), (CALM, "too_many_premature_resets"));
+            assert!(last < 2 * 600, "stream {last} was still taken");
+            eventually("the bound is counted", async || {
+                let labels = ["scope=\"edge\"", "limit=\"premature_resets\""];
+                match orders.metric("outrigger_limit_hits_total", &labels).await {
+                    Some(1.0) => Ok(()),
+                    other => Err(format!("{other:?}")),
+                }
+            })
+            .await;
+            let handled = mesh.upstream("orders").handled();
+            assert!(handled <= 600, "{handled} calls reached the application");
+            assert!(Raw::connect(edge).await.is_alive().await.is_ok());
+        })
+        .await;
+}
