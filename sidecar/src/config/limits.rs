@@ -3,6 +3,9 @@
 /// One row a bound.
 mod table;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
