@@ -58,5 +58,8 @@ pub mod meter;
 /// All of it together, without a socket.
 pub mod connection;
 
+#[cfg(test)]
+mod differential;
+
 pub use credit::Credit;
 pub(crate) use metrics::Metrics;

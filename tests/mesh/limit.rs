@@ -197,6 +197,8 @@ async fn streams(scope: &str, port: u16, sidecar: &Sidecar) {
     rises(sidecar, scope, "max_concurrent_streams", before).await;
 }
 
+type Fields<'a> = Vec<(&'a str, &'a str)>;
+
 async fn heads(scope: &str, port: u16, sidecar: &Sidecar) {
     let long = "x".repeat(100);
     let numbered: Vec<_> = (0..20).map(|number| format!("x-{number}")).collect();
@@ -209,7 +211,7 @@ async fn heads(scope: &str, port: u16, sidecar: &Sidecar) {
             .collect()
     };
     let of_bytes = |count: usize| vec![("x-long", &*long); count];
-    let cases: [(&str, Vec<(&str, &str)>, Vec<(&str, &str)>); 2] = [
+    let cases: [(&str, Fields<'_>, Fields<'_>); 2] = [
         ("header_count", of_count(20), of_count(21)),
         ("header_list", of_bytes(10), of_bytes(14)),
     ];

@@ -154,6 +154,8 @@ impl Connection {
         if !self.streams.contains_key(&stream) {
             if self.is_idle(stream) {
                 self.begin_stream(stream, now)?;
+            } else if self.how_gone(stream) == Gone::Unknown {
+                return Err(protocol("a stream below one that was opened before"));
             } else {
                 self.behind_the_end(stream)?;
                 block.is_ignored = true;
@@ -397,12 +399,11 @@ impl Connection {
     fn behind_the_end(&mut self, stream: u32) -> Result<(), Fault> {
         match self.how_gone(stream) {
             Gone::Reset(By::Us) => Ok(()),
-            Gone::Reset(By::Peer) | Gone::Forgotten => {
+            Gone::Reset(By::Peer) | Gone::Forgotten | Gone::Unknown => {
                 self.meter.library_reset()?;
                 frame::reset(stream, Code::STREAM_CLOSED, &mut self.out);
                 Ok(())
             }
-            Gone::Unknown => Err(protocol("a frame of a stream that is not open")),
             Gone::Ended => {
                 let why = "a frame behind the end of its stream";
                 Err(Fault::Connection(Code::STREAM_CLOSED, why))
