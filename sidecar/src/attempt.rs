@@ -276,6 +276,7 @@ fn copy(call: &Call, source: &Source) -> Call {
         attempt: call.attempt,
         trace: call.trace,
         facts: call.facts.clone(),
+        early: call.early.clone(),
     })
 }
 

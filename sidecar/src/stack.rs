@@ -76,7 +76,14 @@ pub struct Parts {
     pub trace: trace::Context,
     /// What the stages below learn and the observer above reports; shared by all attempts of a call.
     pub facts: Rc<observe::Facts>,
+    /// The caller hears 1xx heads through it.
+    pub early: Early,
 }
+
+/// Where heads go that come before the response (RFC 9110, 15.2): back to whoever accepted the call, past all stages, because they
+/// decide nothing. Callers that cannot be told hear nothing, which is allowed.
+#[derive(Clone, Default)]
+pub struct Early(Option<Rc<dyn Fn(StatusCode, &HeaderMap)>>);
 
 /// What comes back up. Its body carries the trailers, and drives what is left of the request's body.
 pub struct Reply {
@@ -127,6 +134,7 @@ impl Call {
             attempt: 1,
             trace: trace::Context::default(),
             facts: Rc::default(),
+            early: Early::default(),
         })
     }
 
@@ -166,6 +174,20 @@ impl std::fmt::Debug for Reply {
         f.debug_struct("Reply")
             .field("status", &self.status)
             .finish_non_exhaustive()
+    }
+}
+
+// === impl Early ===
+
+impl Early {
+    pub fn new(tell: impl Fn(StatusCode, &HeaderMap) + 'static) -> Self {
+        Self(Some(Rc::new(tell)))
+    }
+
+    pub fn tell(&self, status: StatusCode, headers: &HeaderMap) {
+        if let Some(tell) = &self.0 {
+            tell(status, headers);
+        }
     }
 }
 

@@ -18,6 +18,7 @@ mod retry;
 mod rotation;
 mod routing;
 mod split;
+mod status;
 mod streaming;
 
 /// A method no contract knows: it is never repeated once a peer may have executed it.

@@ -288,6 +288,9 @@ impl Client {
             (!is_ended).then(|| Outgoing::new(parts.body, Rc::clone(&stream), self.patience));
         let head = poll_fn(|cx| {
             poll_upload(&mut upload, cx)?;
+            while let Some(early) = stream.mailbox().take_early() {
+                parts.early.tell(early.status, &early.headers);
+            }
             let head = stream.mailbox().poll_head(cx);
             head.map_err(|end| self.before_head(&stream, end))
         })

@@ -72,6 +72,8 @@ pub(super) struct Driver<IO> {
     most_held: u32,
     leaving: Leaving,
     has_read: bool,
+    /// Nothing was read because too much waits to be written.
+    is_behind: bool,
     /// What was written is not known to be with the socket.
     flush: bool,
     /// The last words have time until then.
@@ -116,6 +118,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
             most_held,
             leaving: Leaving::No,
             has_read: false,
+            is_behind: false,
             flush: false,
             closing: None,
             alarm: Alarm::default(),
@@ -137,7 +140,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
         let mut read = 0;
         while read < SLICE {
             if self.shared.with(Connection::is_behind) {
-                // Written first: that wakes us.
+                self.is_behind = true;
                 return Poll::Pending;
             }
             match ready!(self.poll_read_once(cx)) {
@@ -196,6 +199,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
         match ready!(Pin::new(&mut self.io).poll_flush(cx)) {
             Ok(()) => self.flush = false,
             Err(err) => return Poll::Ready(Over::Io(err)),
+        }
+        if std::mem::take(&mut self.is_behind) {
+            // There is room again, and nobody else would make us read.
+            cx.waker().wake_by_ref();
         }
         Poll::Pending
     }

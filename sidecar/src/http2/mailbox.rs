@@ -51,6 +51,8 @@ pub(super) struct Mailbox {
 
 #[derive(Debug, Default)]
 struct Mail {
+    /// 1xx heads in front of it.
+    early: VecDeque<Response>,
     head: Option<Response>,
     pieces: VecDeque<Bytes>,
     /// Small pieces behind them, merged.
@@ -86,7 +88,12 @@ impl Mailbox {
     // The driver's side.
 
     pub(super) fn head(&self, response: Response) {
-        self.mail.borrow_mut().head = Some(response);
+        let mut mail = self.mail.borrow_mut();
+        match response.is_informational() {
+            true => mail.early.push_back(response),
+            false => mail.head = Some(response),
+        }
+        drop(mail);
         wake(&self.receiver);
     }
 
@@ -125,6 +132,11 @@ impl Mailbox {
     }
 
     // The call's side.
+
+    /// The next 1xx head.
+    pub(super) fn take_early(&self) -> Option<Response> {
+        self.mail.borrow_mut().early.pop_front()
+    }
 
     pub(super) fn poll_head(&self, cx: &mut Context<'_>) -> Poll<Result<Response, End>> {
         if let Some(response) = self.mail.borrow_mut().head.take() {

@@ -33,7 +33,7 @@ use crate::config::Connection;
 use crate::error::{Error, Kind};
 use crate::grpc::is_grpc;
 use crate::observe::trace;
-use crate::stack::{Body, Call, Dispatch, Parts, Peer, Protocol, Reply};
+use crate::stack::{Body, Call, Dispatch, Early, Parts, Peer, Protocol, Reply};
 
 /// What the streams of one connection share.
 pub(crate) struct Accepted {
@@ -329,6 +329,16 @@ fn decode(request: Request, stream: &Rc<Handle>, peer: &Peer, service: Arc<str>)
         attempt: 1,
         trace: trace::Context::default(),
         facts: Rc::default(),
+        early: early(Rc::clone(stream)),
+    })
+}
+
+/// A head that can no longer be sent is none the caller waits for.
+fn early(stream: Rc<Handle>) -> Early {
+    Early::new(move |status, headers| {
+        if let Err(err) = stream.send_head(status, headers, false) {
+            tracing::debug!(error = %err, status = status.as_u16(), "1xx head not sent");
+        }
     })
 }
 

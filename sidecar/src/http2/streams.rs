@@ -336,8 +336,7 @@ impl Post {
     }
 
     fn head(&mut self, stream: u32, response: Response, ends_stream: bool) {
-        let mailbox = self.mailboxes.get(&stream);
-        if let Some(mailbox) = mailbox.filter(|_| !response.is_informational()) {
+        if let Some(mailbox) = self.mailboxes.get(&stream) {
             mailbox.head(response);
             if ends_stream {
                 mailbox.end(End::Complete);

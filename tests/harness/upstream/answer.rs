@@ -56,6 +56,9 @@ async fn execute(
     }
     match head.uri.path().rsplit('/').next().unwrap_or_default() {
         "Stall" => std::future::pending().await,
+        "Early" => early(shared, head, respond).await,
+        "Reset" => reset(shared, head, respond).await,
+        "Http" => http_status(head, respond),
         "Drip" => drip(shared, respond).await,
         "Bidi" => bidi(shared, body, respond).await,
         "Download" => download(shared, body, respond).await,
@@ -123,6 +126,67 @@ fn trailers_only(
         .body(())
         .unwrap();
     response.headers_mut().extend(status(code, message));
+    respond.send_response(response, true)?;
+    Ok(())
+}
+
+/// A number of the request's, by which a test says what it wants.
+fn wanted(head: &http::request::Parts) -> u32 {
+    let wanted = head.headers["x-test-code"].to_str().unwrap();
+    wanted.parse().unwrap()
+}
+
+/// A 1xx head before the answer.
+async fn early(
+    shared: &Shared,
+    head: &http::request::Parts,
+    mut respond: SendResponse<Bytes>,
+) -> Result<(), h2::Error> {
+    let hint = Response::builder()
+        .status(u16::try_from(wanted(head)).unwrap())
+        .header("x-hint", "1")
+        .body(())
+        .unwrap();
+    respond.send_informational(hint)?;
+    whole(respond, shared, Bytes::new(), None).await
+}
+
+/// A reset with the code that is wanted, where `x-test-shape` says: before the head, behind it, or behind the body.
+async fn reset(
+    shared: &Shared,
+    head: &http::request::Parts,
+    mut respond: SendResponse<Bytes>,
+) -> Result<(), h2::Error> {
+    let code = Reason::from(wanted(head));
+    let shape = head.headers["x-test-shape"].to_str().unwrap();
+    if shape == "before" {
+        respond.send_reset(code);
+        return Ok(());
+    }
+    let mut stream = start(&mut respond, shared)?;
+    if shape == "behind" {
+        grpc::send(&mut stream, grpc::frame(b"all"), false).await?;
+    } else {
+        // A message whose end does not come.
+        grpc::send(&mut stream, Bytes::from_static(&[0, 0, 0, 0, 9, 7]), false).await?;
+    }
+    // What a reset overtakes is lost, so the connection's task goes first.
+    for _ in 0..20 {
+        tokio::task::yield_now().await;
+    }
+    stream.send_reset(code);
+    Ok(())
+}
+
+/// A plain HTTP status, and nothing of gRPC.
+fn http_status(
+    head: &http::request::Parts,
+    mut respond: SendResponse<Bytes>,
+) -> Result<(), h2::Error> {
+    let response = Response::builder()
+        .status(u16::try_from(wanted(head)).unwrap())
+        .body(())
+        .unwrap();
     respond.send_response(response, true)?;
     Ok(())
 }
