@@ -61,5 +61,9 @@ pub mod connection;
 #[cfg(test)]
 mod differential;
 
+/// Frames by hand.
+#[cfg(test)]
+mod script;
+
 pub use credit::Credit;
 pub(crate) use metrics::Metrics;

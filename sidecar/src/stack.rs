@@ -179,6 +179,12 @@ impl std::fmt::Debug for Reply {
 
 // === impl Early ===
 
+impl std::fmt::Debug for Early {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Early").field(&self.0.is_some()).finish()
+    }
+}
+
 impl Early {
     pub fn new(tell: impl Fn(StatusCode, &HeaderMap) + 'static) -> Self {
         Self(Some(Rc::new(tell)))

@@ -222,7 +222,8 @@ impl Pool {
     }
 
     fn dial(self: &Rc<Self>, entry: &Rc<Entry>) {
-        if entry.phase.get() != Phase::Resting || entry.gone.get() {
+        let is_over = self.parts.cut.is_cancelled() || entry.gone.get();
+        if entry.phase.get() != Phase::Resting || is_over {
             return;
         }
         entry.phase.set(Phase::Dialing);

@@ -3,6 +3,9 @@
 //! We count open calls ourselves and never exceed what the peer takes: beyond it the library would queue, invisible to balancing. Dropping
 //! a call's future or its reply resets its stream with CANCEL.
 
+#[cfg(test)]
+mod tests;
+
 use std::cell::{Cell, RefCell};
 use std::future::{Future as _, poll_fn};
 use std::io;

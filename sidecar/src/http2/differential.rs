@@ -13,6 +13,7 @@ use super::connection::{Config, Connection, Event, Role};
 use super::frame::{HEAD, Head, PREFACE, flag, kind};
 use super::hpack::Bounds;
 use super::meter::Tolerance;
+use super::script::{frame, literal};
 
 /// What a server made of what it was sent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -50,25 +51,6 @@ const CONFIG: Config = Config {
         ends_premature_resets: false,
     },
 };
-
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let head = Head {
-        length: u32::try_from(payload.len()).unwrap(),
-        kind,
-        flags,
-        stream,
-    };
-    [&head.bytes()[..], payload].concat()
-}
-
-fn literal(name: &str, value: &str) -> Vec<u8> {
-    let mut bytes = vec![0];
-    for text in [name, value] {
-        bytes.push(u8::try_from(text.len()).unwrap());
-        bytes.extend_from_slice(text.as_bytes());
-    }
-    bytes
-}
 
 /// One thing a peer does.
 #[derive(Clone, Debug)]

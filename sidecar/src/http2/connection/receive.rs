@@ -552,10 +552,12 @@ impl Connection {
             return Err(Fault::Connection(code, why));
         }
         let opened = self.streams.get(&stream).map(|entry| entry.opened);
-        if self.reset(stream, code) {
-            told(Event::Failed { stream, code, why });
-        } else {
+        // Also where the frame was the stream's last, and nothing is left to be reset on our side.
+        if !self.reset(stream, code) {
             frame::reset(stream, code, &mut self.out);
+        }
+        if opened.is_some() {
+            told(Event::Failed { stream, code, why });
         }
         self.meter.library_reset()?;
         match opened {

@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::http2::frame::{Fault, HEAD, Head, PREFACE, flag, kind};
 use crate::http2::hpack::Indexing;
+use crate::http2::script::{frame, literal};
 use crate::http2::stream::Wrong;
 
 const CONFIG: Config = Config {
@@ -312,34 +313,11 @@ fn after_our_goaway_new_streams_are_refused_and_old_ones_go_on() {
     assert!(events.contains(&Event::Untaken { stream: late }));
 }
 
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(payload.len()).unwrap();
-    let head = Head {
-        length,
-        kind,
-        flags,
-        stream,
-    };
-    [&head.bytes()[..], payload].concat()
-}
-
 /// `:method GET`, `:scheme http`, `:path /`, by their static indices.
 const GET: &[u8] = &[0x82, 0x86, 0x84];
 
 fn get(stream: u32, flags: u8) -> Vec<u8> {
     frame(kind::HEADERS, flags | flag::END_HEADERS, stream, GET)
-}
-
-/// A literal field without an index.
-fn literal(name: &str, value: &str) -> Vec<u8> {
-    let length = |text: &str| u8::try_from(text.len()).unwrap();
-    [
-        &[0, length(name)],
-        name.as_bytes(),
-        &[length(value)],
-        value.as_bytes(),
-    ]
-    .concat()
 }
 
 /// What a server makes of these frames.
