@@ -83,7 +83,9 @@ pub struct Parts {
 /// Where heads go that come before the response (RFC 9110, 15.2): back to whoever accepted the call, past all stages, because they
 /// decide nothing. Callers that cannot be told hear nothing, which is allowed.
 #[derive(Clone, Default)]
-pub struct Early(Option<Rc<dyn Fn(StatusCode, &HeaderMap)>>);
+pub struct Early(Option<Rc<Tell>>);
+
+type Tell = dyn Fn(StatusCode, &HeaderMap);
 
 /// What comes back up. Its body carries the trailers, and drives what is left of the request's body.
 pub struct Reply {

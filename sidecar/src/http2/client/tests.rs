@@ -164,13 +164,16 @@ async fn b25_no_more_calls_are_opened_than_the_peer_takes() {
     .await;
 }
 
+/// The frames of an answer on a stream.
+type Answer = Box<dyn Fn(u32) -> Vec<u8>>;
+
 /// Each costs the call that asked for it and no other.
 #[tokio::test]
 async fn b23_a_mean_answer_ends_its_call_and_not_the_connection() {
     let early = literal(":status", "103");
     let many = [OK, &literal("x", "1").repeat(129)].concat();
     let long = literal("x-long", &"x".repeat(100)).repeat(120);
-    let answers: [(&str, Box<dyn Fn(u32) -> Vec<u8>>); 8] = [
+    let answers: [(&str, Answer); 8] = [
         (
             "endless 1xx",
             Box::new(move |stream| head(stream, 0, &early).repeat(9)),
