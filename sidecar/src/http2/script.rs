@@ -67,6 +67,11 @@ impl Peer {
         }
     }
 
+    /// The bare stream, for what no script can say.
+    pub(super) fn into_io(self) -> DuplexStream {
+        self.io
+    }
+
     pub(super) async fn send(&mut self, bytes: &[u8]) {
         self.io.write_all(bytes).await.unwrap();
     }

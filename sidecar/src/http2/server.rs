@@ -4,6 +4,9 @@
 //! dispatch future or the reply is dropped, and with it everything below. `accept` is called until it says none is left, also while
 //! leaving: calls opened before the peer saw GOAWAY are served.
 
+#[cfg(test)]
+mod tests;
+
 use std::cell::Cell;
 use std::future::Future;
 use std::pin::pin;

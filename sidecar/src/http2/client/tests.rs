@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use http::{HeaderMap, HeaderValue, Method, Uri};
 use http_body_util::{BodyExt as _, StreamBody};
-use tokio::io::duplex;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
 use tokio::task::LocalSet;
 
 use super::*;
@@ -339,6 +339,36 @@ async fn a_peer_that_answers_no_pings_is_dead() {
     })
     .await;
     assert_eq!(begun.elapsed().as_secs(), 40);
+}
+
+/// It is not read from while too much waits for it, and it is once there is room again.
+#[tokio::test]
+async fn a_peer_that_reads_late_is_answered_in_the_end() {
+    const PINGS: usize = 60_000;
+    let mut setup = setup();
+    setup.limits.ping_frames = 1 << 30;
+    with_peer(setup, 64 << 10, async |_client, peer, _driven| {
+        let (mut reading, mut writing) = tokio::io::split(peer.into_io());
+        let pings = frame(kind::PING, 0, 0, b"ping me!");
+        let said = [setting(STREAMS, 100), pings.repeat(PINGS)].concat();
+        let saying = tokio::task::spawn_local(async move {
+            writing.write_all(&said).await.unwrap();
+            writing
+        });
+        for _ in 0..100 {
+            settle().await;
+        }
+        assert!(!saying.is_finished(), "it is held back");
+        let answer = frame(kind::PING, flag::ACK, 0, b"ping me!");
+        let mut heard = Vec::new();
+        while heard.len() < PINGS * answer.len() {
+            let count = reading.read_buf(&mut heard).await.unwrap();
+            assert!(count > 0);
+        }
+        assert_eq!(&heard[heard.len() - answer.len()..], answer);
+        saying.await.unwrap();
+    })
+    .await;
 }
 
 /// Streams are opened in order, however many calls begin at once.
