@@ -6,7 +6,7 @@ use clap::{Parser, Subcommand};
 
 use crate::environment::Environment;
 use crate::output::Output;
-use crate::{down, exec, registry, shop, sidecar, status, token, up};
+use crate::{down, exec, registry, run, shop, sidecar, status, token, up};
 
 /// A gRPC service mesh on your laptop: registry, CA, your services with a sidecar each, from one binary.
 #[derive(Debug, Parser)]
@@ -38,6 +38,8 @@ enum Verb {
     Token(token::Args),
     /// Run the registry alone
     Registry(registry::Args),
+    /// Run one application with its sidecar, as one process
+    Run(run::Args),
     /// Run one sidecar alone
     Sidecar(sidecar::Args),
     /// Run one service of the shop alone
@@ -68,6 +70,7 @@ impl Command {
             Some(Verb::Status(args)) => status::run(&args, output),
             Some(Verb::Token(args)) => token::run(&args, output),
             Some(Verb::Registry(args)) => registry::run(args, environment, output),
+            Some(Verb::Run(args)) => run::run(&args, environment, output),
             Some(Verb::Sidecar(args)) => sidecar::run(args, environment, output),
             Some(Verb::Shop(args)) => shop::run(&args),
             Some(Verb::Exec(args)) => exec::run(&args, output),

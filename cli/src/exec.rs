@@ -28,6 +28,10 @@ pub(crate) fn run(args: &Args, output: &Output) -> ExitCode {
         output.error("exec: no program given");
         return ExitCode::FAILURE;
     };
+    // What a sidecar sets for its own process is not for its application.
+    if let Err(err) = rustix::thread::disable_transparent_huge_pages(false) {
+        output.error(&format!("exec: cannot reset huge pages: {err}"));
+    }
     // KILL, since a foreign program may take TERM as a suggestion, and nobody is left to insist.
     if let Err(err) = set_parent_process_death_signal(Some(Signal::KILL)) {
         output.error(&format!("exec: cannot set the parent-death signal: {err}"));

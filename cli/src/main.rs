@@ -7,6 +7,7 @@ mod command;
 mod down;
 mod exec;
 mod registry;
+mod run;
 mod shop;
 mod sidecar;
 mod status;

@@ -14,7 +14,7 @@ mod port;
 
 mod start_order;
 
-mod environment;
+pub(crate) mod environment;
 
 mod sidecar_file;
 

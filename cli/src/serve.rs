@@ -7,9 +7,20 @@ use tracing_subscriber::EnvFilter;
 use crate::environment::Environment;
 use crate::output::Output;
 
-/// Runs `server` to its end; `variable` names the filter of its log (`info` by default).
+/// As [`serve_with_code`]; what ends well is a success.
 pub(crate) fn serve(
     server: impl Future<Output = anyhow::Result<()>>,
+    variable: &str,
+    environment: &Environment,
+    output: &Output,
+) -> ExitCode {
+    let server = async { server.await.map(|()| ExitCode::SUCCESS) };
+    serve_with_code(server, variable, environment, output)
+}
+
+/// Runs `server` to its end; `variable` names the filter of its log (`info` by default).
+pub(crate) fn serve_with_code(
+    server: impl Future<Output = anyhow::Result<ExitCode>>,
     variable: &str,
     environment: &Environment,
     output: &Output,
@@ -40,7 +51,7 @@ pub(crate) fn serve(
         }
     };
     match runtime.block_on(server) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(err) => {
             output.error(&format!("{err:#}"));
             ExitCode::FAILURE

@@ -3,10 +3,9 @@
 use std::path::PathBuf;
 
 use tokio::signal::unix::{SignalKind, signal};
-use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
-use crate::proxy::Proxy;
+use crate::proxy::{Proxy, Shutdown};
 
 /// One sidecar beside one application.
 #[derive(Clone, Debug, clap::Args)]
@@ -25,7 +24,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let proxy = Proxy::bind(config)?;
     let addresses = proxy.addresses();
     tracing::info!(outbound = %addresses.outbound, inbound = ?addresses.inbound, health = %addresses.health, edge = ?addresses.edge, "bound");
-    let shutdown = CancellationToken::new();
+    let shutdown = Shutdown::default();
     let mut running = std::pin::pin!(proxy.run(shutdown.clone()));
     for told in 0..2 {
         tokio::select! {
@@ -36,13 +35,13 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         if told == 1 {
             break;
         }
-        shutdown.cancel();
+        shutdown.begin.cancel();
     }
     anyhow::bail!("told twice to end: calls in progress were cut")
 }
 
-/// The allocator asks for pages of 2 MiB, of which a sidecar would hold ten half empty: 20 MiB more for no call a second.
-fn use_small_pages() {
+/// For a process that is a sidecar. The allocator asks for pages of 2 MiB, of which a sidecar would hold ten half empty: 20 MiB more for no call a second.
+pub fn use_small_pages() {
     #[cfg(target_os = "linux")]
     if let Err(error) = rustix::thread::disable_transparent_huge_pages(true) {
         tracing::debug!(%error, "huge pages stay on");

@@ -44,6 +44,17 @@ pub struct Addresses {
     pub upstreams: BTreeMap<String, SocketAddr>,
 }
 
+/// How a running sidecar is told to end, and what it says about it.
+#[derive(Clone, Debug, Default)]
+pub struct Shutdown {
+    /// Leave in order.
+    pub begin: CancellationToken,
+    /// Do not wait any more for what is in progress.
+    pub hurry: CancellationToken,
+    /// Callers have heard of it and were sent away: now the application may be told.
+    pub propagated: CancellationToken,
+}
+
 /// Why a sidecar does not run.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -81,6 +92,15 @@ struct Report<'a> {
     pid: u32,
     #[serde(flatten)]
     addresses: &'a Addresses,
+}
+
+// === impl Shutdown ===
+
+impl Shutdown {
+    pub fn at_once(&self) {
+        self.hurry.cancel();
+        self.begin.cancel();
+    }
 }
 
 // === impl Proxy ===
@@ -130,7 +150,7 @@ impl Proxy {
     }
 
     /// Serves until `shutdown`, then leaves in order: callers move on, calls in progress end, the registry forgets us.
-    pub async fn run(self, shutdown: CancellationToken) -> Result<(), Error> {
+    pub async fn run(self, shutdown: Shutdown) -> Result<(), Error> {
         let Self {
             config,
             shared,
@@ -186,11 +206,11 @@ impl Proxy {
         });
 
         let ended = tokio::select! {
-            () = shutdown.cancelled() => Ok(()),
+            () = shutdown.begin.cancelled() => Ok(()),
             () = threads.ended() => Err(Error::ThreadEnded),
             () = readiness.narrate() => Ok(()),
         };
-        drain::drain(&config.drain, &signals, &control, &readiness).await;
+        drain::drain(&config.drain, &signals, &control, &readiness, &shutdown).await;
         threads.join().await;
         stop.cancel();
         tasks.close();

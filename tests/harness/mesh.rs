@@ -152,6 +152,23 @@ impl Mesh {
         &self.clients[name].0
     }
 
+    /// A sidecar's file for an application that the test runs itself, on `address`.
+    pub fn sidecar_file(&self, service: &str, address: &str) -> std::path::PathBuf {
+        let instance = format!("{service}-by-hand");
+        let folder = self.folder.path().join(&instance);
+        std::fs::create_dir(&folder).unwrap();
+        let mut config = self.config(service, &instance, "v1", &folder);
+        write!(
+            config,
+            "[application]\naddress = \"{address}\"\nprotocol = \"grpc\"\ncheck = {{ grpc = \"\" }}\n"
+        )
+        .unwrap();
+        config.push_str("[inbound]\nbind = \"127.0.0.1:0\"\n");
+        let file = folder.join("sidecar.toml");
+        std::fs::write(&file, config).unwrap();
+        file
+    }
+
     /// Starts more instances of a service and waits until they are registered.
     pub async fn start(&mut self, service: &Service) {
         for _ in 0..service.instances {

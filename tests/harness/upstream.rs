@@ -74,7 +74,12 @@ struct Shared {
 impl Upstream {
     /// Serves on a loopback port nobody chose.
     pub async fn tcp(name: &str) -> Self {
-        let listener = Arc::new(TcpListener::bind("127.0.0.1:0").await.unwrap());
+        Self::tcp_at(name, "127.0.0.1:0").await
+    }
+
+    /// Serves on a TCP port that somebody chose.
+    pub async fn tcp_at(name: &str, address: &str) -> Self {
+        let listener = Arc::new(TcpListener::bind(address).await.unwrap());
         let address = Address::Tcp(listener.local_addr().unwrap());
         Self::start(name, address, move || {
             let listener = listener.clone();

@@ -17,6 +17,7 @@ mod registry_away;
 mod retry;
 mod rotation;
 mod routing;
+mod run;
 mod split;
 mod status;
 mod streaming;

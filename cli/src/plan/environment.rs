@@ -114,6 +114,6 @@ fn sqlite(paths: &Paths, service: &str) -> String {
 }
 
 /// `order-history` → `ORDER_HISTORY`.
-fn variable(name: &str) -> String {
+pub(crate) fn variable(name: &str) -> String {
     name.to_ascii_uppercase().replace('-', "_")
 }

@@ -8,6 +8,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::Shutdown;
 use crate::admin::Readiness;
 use crate::config::Drain;
 use crate::control::Control;
@@ -77,13 +78,36 @@ pub(super) async fn drain(
     signals: &Signals,
     control: &Control,
     readiness: &Readiness,
+    shutdown: &Shutdown,
 ) {
     tracing::info!(propagation = ?config.propagation, grace = ?config.grace, "leaving");
     readiness.drain();
+    tokio::select! {
+        biased;
+        () = shutdown.hurry.cancelled() => tracing::info!("what is in progress is not waited for"),
+        () = in_order(config, signals, control, &shutdown.propagated) => {}
+    }
+    shutdown.propagated.cancel();
+    signals.inbound.end().await;
+    signals.cut_pool.cancel();
+    signals.outbound.end().await;
+
+    control.deregister().await;
+    signals.stop.cancel();
+}
+
+/// Ready when calls in progress and the application's connections ended by themselves, or their time is over.
+async fn in_order(
+    config: &Drain,
+    signals: &Signals,
+    control: &Control,
+    propagated: &CancellationToken,
+) {
     let deadline = Instant::now() + config.propagation + config.grace;
     tokio::join!(control.maintenance(), sleep(config.propagation));
 
     signals.inbound.leave.cancel();
+    propagated.cancel();
     if !signals.inbound.ended_by(deadline).await {
         tracing::warn!("calls are still in progress at the end of the grace period; they are cut");
         signals.cut_application.cancel();
@@ -95,9 +119,4 @@ pub(super) async fn drain(
     if !signals.outbound.ended_by(deadline).await {
         tracing::debug!("the application is still connected at the end of the grace period");
     }
-    signals.cut_pool.cancel();
-    signals.outbound.end().await;
-
-    control.deregister().await;
-    signals.stop.cancel();
 }
