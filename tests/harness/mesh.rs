@@ -28,6 +28,7 @@ pub struct Service {
     pub instances: usize,
     pub contract: Option<String>,
     pub edge: bool,
+    pub protocol: &'static str,
 }
 
 impl Service {
@@ -39,12 +40,19 @@ impl Service {
             instances: 1,
             contract: None,
             edge: false,
+            protocol: "grpc",
         }
     }
 
     /// The version its instances register.
     pub fn version(mut self, version: &str) -> Self {
         version.clone_into(&mut self.version);
+        self
+    }
+
+    /// What its application speaks, if it is not gRPC alone.
+    pub fn protocol(mut self, protocol: &'static str) -> Self {
+        self.protocol = protocol;
         self
     }
 
@@ -180,8 +188,9 @@ impl Mesh {
             let mut config = self.config(&service.name, &instance, &service.version, &folder);
             write!(
                 config,
-                "[application]\naddress = \"{}\"\nprotocol = \"grpc\"\ncheck = {{ grpc = \"\" }}\n",
-                upstream.address()
+                "[application]\naddress = \"{}\"\nprotocol = \"{}\"\ncheck = {{ grpc = \"\" }}\n",
+                upstream.address(),
+                service.protocol
             )
             .unwrap();
             if let Some(path) = self.contracts.get(&service.name) {
@@ -354,7 +363,7 @@ impl Builder {
     async fn write_entries(&self, mesh: &mut Mesh) {
         for service in &self.services {
             let name = &service.name;
-            mesh.registry.write_protocol(name, "grpc").await;
+            mesh.registry.write_protocol(name, service.protocol).await;
             let callers: Vec<&str> = self
                 .clients
                 .iter()
