@@ -3,27 +3,31 @@
 //! We count open calls ourselves and never exceed what the peer takes: beyond it the library would queue, invisible to balancing. Dropping
 //! a call's future or its reply resets its stream with CANCEL.
 
+/// What owns the socket.
+mod drive;
+
+/// What a call gets back.
+mod reply;
+
 #[cfg(test)]
 mod tests;
 
 use std::cell::{Cell, RefCell};
-use std::future::{Future as _, poll_fn};
+use std::future::poll_fn;
 use std::io;
-use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use http::uri::{Authority, Scheme};
-use http_body::{Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::task::JoinHandle;
 use tokio::time::Instant;
+
+pub(crate) use drive::{Driver, PingTimes};
 
 use super::body::Incoming;
 use super::connection::{Connection as Streams, Full, Role};
-use super::driver::{self, Alarm, Over};
-use super::forward::{Outgoing, Stop};
+use super::driver::{self, Over};
+use super::forward::Outgoing;
 use super::frame::Code;
 use super::heads::Target;
 use super::limits;
@@ -32,7 +36,8 @@ use super::metrics::Metrics;
 use super::streams::{Handle, Shared};
 use crate::config::{Connection, Scope};
 use crate::error::{Error, Kind, Processed};
-use crate::stack::{Body, Call, Data, Parts, Reply};
+use crate::stack::{Body, Call, Parts, Reply};
+use reply::{Download, Upload, drained, poll_upload};
 
 /// The handle of one connection: takes calls until it is closed.
 pub(crate) struct Client {
@@ -56,31 +61,6 @@ enum Ended {
     Cut,
     Broken(String),
     Lost(String),
-}
-
-/// Drives the connection; owned by a task. Ends when the connection did.
-pub(crate) struct Driver<IO> {
-    inner: driver::Driver<IO>,
-    client: Rc<Client>,
-    liveness: Option<Liveness>,
-    drains_at: Option<u32>,
-    /// How it ended, while it closes.
-    result: Option<io::Result<()>>,
-}
-
-/// Pings while calls are open or not, and the patience for their answer.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct PingTimes {
-    pub(crate) interval: Duration,
-    pub(crate) timeout: Duration,
-}
-
-struct Liveness {
-    times: PingTimes,
-    alarm: Alarm,
-    /// When the next ping goes out, or its answer has to be there.
-    due: Instant,
-    is_asked: bool,
 }
 
 /// What a connection is made with.
@@ -112,91 +92,8 @@ where
         metrics: setup.metrics.clone(),
         scope: setup.limits.scope,
     });
-    let driver = Driver {
-        inner,
-        client: Rc::clone(&client),
-        liveness: setup.ping.map(|times| Liveness {
-            times,
-            alarm: Alarm::default(),
-            due: now + times.interval,
-            is_asked: false,
-        }),
-        drains_at: setup.limits.drains_at(),
-        result: None,
-    };
+    let driver = Driver::new(inner, &client, setup, now);
     (client, driver)
-}
-
-// === impl Driver ===
-
-impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
-    /// Ready with `Ok` when the connection closed in order, with the cause when it did not.
-    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.result.is_none() {
-            let over = ready!(self.poll_open(cx));
-            self.result = Some(self.client.over(&over));
-            self.inner.begin_close(&over);
-            self.client.count_met();
-        }
-        ready!(self.inner.poll_close(cx));
-        Poll::Ready(self.result.take().unwrap_or(Ok(())))
-    }
-
-    fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<Over> {
-        if let Poll::Ready(over) = self.inner.poll_read(cx) {
-            return Poll::Ready(over);
-        }
-        self.client.observe(self.drains_at);
-        if let Some(liveness) = &mut self.liveness
-            && let Poll::Ready(over) = liveness.poll(&self.client.shared, cx)
-        {
-            return Poll::Ready(over);
-        }
-        if self.client.is_done() {
-            self.client
-                .shared
-                .act(|connection| connection.go_away(Code::NO_ERROR, ""));
-            return Poll::Ready(Over::Closed);
-        }
-        if let Poll::Ready(over) = self.inner.poll_write(cx) {
-            return Poll::Ready(over);
-        }
-        self.client.shared.end_turn();
-        Poll::Pending
-    }
-
-    /// Whether the peer has sent anything: it accepted our certificate and speaks HTTP/2.
-    pub(crate) fn heard(&self) -> bool {
-        self.inner.has_read()
-    }
-}
-
-impl<IO> Drop for Driver<IO> {
-    fn drop(&mut self) {
-        self.client.close();
-    }
-}
-
-// === impl Liveness ===
-
-impl Liveness {
-    fn poll(&mut self, shared: &Shared, cx: &mut Context<'_>) -> Poll<Over> {
-        if self.is_asked && shared.take_pong().is_some() {
-            self.is_asked = false;
-            self.due = Instant::now() + self.times.interval;
-        }
-        while self.alarm.poll(self.due, cx).is_ready() {
-            self.alarm.clear();
-            if self.is_asked {
-                let late = io::Error::new(io::ErrorKind::TimedOut, "the peer answers no pings");
-                return Poll::Ready(Over::Io(late));
-            }
-            shared.act(|connection| connection.ping(*b"liveness"));
-            self.is_asked = true;
-            self.due = Instant::now() + self.times.timeout;
-        }
-        Poll::Pending
-    }
 }
 
 // === impl Client ===
@@ -397,81 +294,6 @@ impl std::fmt::Debug for Client {
     }
 }
 
-/// The reply ended with its head: nothing is left to be read, so the stream is let go.
-fn drained(slot: Slot) -> Body {
-    drop(slot);
-    Box::pin(Nothing)
-}
-
-/// No frame at all.
-struct Nothing;
-
-impl http_body::Body for Nothing {
-    type Data = Data;
-    type Error = Error;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Data>, Error>>> {
-        Poll::Ready(None)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        true
-    }
-}
-
-/// Sends what can be sent. A sink that takes no more is no error here: the receiving half says how the call ended.
-fn poll_upload(upload: &mut Option<Outgoing>, cx: &mut Context<'_>) -> Result<(), Error> {
-    let Some(outgoing) = upload else {
-        return Ok(());
-    };
-    match outgoing.poll(cx) {
-        Poll::Pending => {}
-        Poll::Ready(Ok(()) | Err(Stop::Sink)) => *upload = None,
-        Poll::Ready(Err(Stop::Source(err))) => {
-            outgoing.reset(err.reset.unwrap_or(Code::CANCEL.0));
-            *upload = None;
-            return Err(err);
-        }
-    }
-    Ok(())
-}
-
-/// What is left of a request once its response has begun: a task of its own, so that a caller who reads slowly does not stop what he
-/// sends. It ends with the response's body.
-struct Upload(JoinHandle<Result<(), Error>>);
-
-// === impl Upload ===
-
-impl Upload {
-    fn spawn(outgoing: Outgoing) -> Self {
-        let mut upload = Some(outgoing);
-        Self(tokio::task::spawn_local(poll_fn(move |cx| {
-            poll_upload(&mut upload, cx)?;
-            match upload {
-                Some(_) => Poll::Pending,
-                None => Poll::Ready(Ok(())),
-            }
-        })))
-    }
-
-    /// Ready once nothing is left; an error is the call's.
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        // It does not panic, and only its owner aborts it.
-        Pin::new(&mut self.0)
-            .poll(cx)
-            .map(|joined| joined.unwrap_or(Ok(())))
-    }
-}
-
-impl Drop for Upload {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
 /// A call counted as open on its connection.
 struct Slot(Rc<Client>);
 
@@ -494,49 +316,5 @@ impl Drop for Slot {
                 self.0.shared.wake_driver();
             }
         }
-    }
-}
-
-/// A reply's body; polling it sends what is left of the request.
-struct Download<F> {
-    incoming: Incoming<F>,
-    upload: Option<Upload>,
-    slot: Option<Slot>,
-}
-
-impl<F: Fn(&Handle, End) -> Error + Unpin> http_body::Body for Download<F> {
-    type Data = Data;
-    type Error = Error;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Data>, Error>>> {
-        let this = self.get_mut();
-        if let Some(upload) = &mut this.upload
-            && let Poll::Ready(sent) = upload.poll(cx)
-        {
-            this.upload = None;
-            if let Err(err) = sent {
-                return Poll::Ready(Some(Err(err)));
-            }
-        }
-        let polled = Pin::new(&mut this.incoming).poll_frame(cx);
-        let is_over = matches!(polled, Poll::Ready(None | Some(Err(_))))
-            || (polled.is_ready() && http_body::Body::is_end_stream(&this.incoming));
-        if is_over {
-            // The answer is complete, so the rest of the request is not wanted.
-            this.upload = None;
-            this.slot = None;
-        }
-        polled
-    }
-
-    fn is_end_stream(&self) -> bool {
-        http_body::Body::is_end_stream(&self.incoming)
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        http_body::Body::size_hint(&self.incoming)
     }
 }

@@ -5,6 +5,9 @@
 /// What arrives.
 mod receive;
 
+/// Blocks of fields among it.
+mod block;
+
 /// What is sent.
 mod send;
 
