@@ -1,6 +1,6 @@
 //! Connections we make: calls become streams; how a stream ended becomes evidence.
 //!
-//! We count open calls ourselves and never exceed what the peer takes: beyond it the library would queue, invisible to balancing. Dropping
+//! We count open calls ourselves and never exceed what the peer takes: beyond it they would queue, invisible to balancing. Dropping
 //! a call's future or its reply resets its stream with CANCEL.
 
 /// What owns the socket.
@@ -37,7 +37,7 @@ use super::streams::{Handle, Shared};
 use crate::config::{Connection, Scope};
 use crate::error::{Error, Kind, Processed};
 use crate::stack::{Body, Call, Parts, Reply};
-use reply::{Download, Upload, drained, poll_upload};
+use reply::{Download, Upload, poll_upload};
 
 /// The handle of one connection: takes calls until it is closed.
 pub(crate) struct Client {
@@ -139,7 +139,7 @@ impl Client {
             let resets = self.shared.with(Streams::library_resets);
             drains_at.is_some_and(|most| resets >= most)
         };
-        if self.shared.farewell().is_some() || is_worn() {
+        if self.shared.is_left() || is_worn() {
             self.is_closed.set(true);
         }
     }
@@ -198,7 +198,8 @@ impl Client {
         let client = Rc::clone(self);
         let incoming = Incoming::new(stream, move |_: &Handle, end| client.after_head(end));
         let body: Body = match http_body::Body::is_end_stream(&incoming) {
-            true => drained(slot),
+            // Nothing is left to be read.
+            true => crate::observe::empty(),
             false => Box::pin(Download {
                 incoming,
                 upload: upload.map(Upload::spawn),

@@ -84,7 +84,7 @@ pub(super) struct Driver<IO> {
 // === impl Alarm ===
 
 impl Alarm {
-    /// Ready at `at`, or before: the caller looks at the time.
+    /// Ready at `at`.
     pub(super) fn poll(&mut self, at: Instant, cx: &mut Context<'_>) -> Poll<()> {
         let sleep = self
             .0
@@ -134,7 +134,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
         self.has_read
     }
 
-    /// Reads one slice. Ready when the connection is over; the calls then hear of it by [`Self::close`].
+    /// Reads one slice. Ready when the connection is over; the calls then hear of it by [`Self::begin_close`].
     pub(super) fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Over> {
         self.shared.begin_turn(cx);
         let mut read = 0;

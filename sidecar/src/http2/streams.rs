@@ -29,13 +29,6 @@ pub(super) struct Arrived {
     pub(super) request: Result<Request, bool>,
 }
 
-/// What the peer said when it left.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Farewell {
-    pub(super) last_stream: u32,
-    pub(super) code: Code,
-}
-
 /// Shared by the driver and the calls of one connection.
 pub(super) struct Shared(RefCell<State>);
 
@@ -58,8 +51,9 @@ struct Post {
     /// Credit of what nobody will read.
     discarded: Vec<(u32, usize)>,
     /// Streams that wait for the connection's window, or the socket.
-    waiting: Vec<Rc<Mailbox>>,
-    farewell: Option<Farewell>,
+    waiting: ById<Rc<Mailbox>>,
+    /// The peer said GOAWAY.
+    is_left: bool,
     pong: Option<[u8; 8]>,
     met: Vec<Limit>,
 }
@@ -174,8 +168,9 @@ impl Shared {
         polled
     }
 
-    pub(super) fn farewell(&self) -> Option<Farewell> {
-        self.0.borrow().post.farewell
+    /// The peer wants no further stream.
+    pub(super) fn is_left(&self) -> bool {
+        self.0.borrow().post.is_left
     }
 
     pub(super) fn take_pong(&self) -> Option<[u8; 8]> {
@@ -363,11 +358,13 @@ impl Post {
     fn farewell(&mut self, last_stream: u32, code: Code, debug: &[u8]) {
         let text = String::from_utf8_lossy(debug.get(..64).unwrap_or(debug));
         tracing::debug!(last_stream, code = code.0, text = %text, "the peer goes away");
-        self.farewell = Some(Farewell { last_stream, code });
+        self.is_left = true;
     }
 
     fn wake_waiting(&mut self) {
-        self.waiting.drain(..).for_each(|mailbox| mailbox.room());
+        for mailbox in std::mem::take(&mut self.waiting).into_values() {
+            mailbox.room();
+        }
     }
 }
 
@@ -426,7 +423,8 @@ impl Handle {
         if sent < data.len() {
             self.mailbox.wait_for_room(cx);
             if !state.connection.is_stream_full(self.id) {
-                state.post.waiting.push(Rc::clone(&self.mailbox));
+                let mailbox = Rc::clone(&self.mailbox);
+                state.post.waiting.insert(self.id, mailbox);
             }
         }
         Ok(sent)
@@ -447,9 +445,48 @@ impl Handle {
 impl Drop for Handle {
     fn drop(&mut self) {
         let mut state = self.shared.0.borrow_mut();
+        state.post.waiting.remove(&self.id);
         if state.post.mailboxes.remove(&self.id).is_some() {
             state.connection.abandon(self.id);
             state.wake_driver();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::task::noop_waker;
+    use http::Method;
+
+    use super::*;
+    use crate::config::{self, Scope};
+    use crate::http2::connection::Role;
+    use crate::http2::limits;
+
+    /// However often it asks, and it leaves nothing behind.
+    #[test]
+    fn a_stream_waits_for_the_connection_once() {
+        let limits = limits::config(&config::Connection::new(Scope::Mesh));
+        let shared = Shared::new(Connection::new(Role::Client, limits));
+        let target = Target {
+            method: &Method::POST,
+            scheme: "http",
+            authority: "orders",
+            path: "/a.B/C",
+        };
+        let open = || shared.open(target, &HeaderMap::new(), false, Instant::now());
+        let (first, second) = (open().unwrap(), open().unwrap());
+        let waker = noop_waker();
+        let mut cx = Context::from_waker(&waker);
+        // The first takes the connection's whole window; the second has its own left.
+        let data = [0; 70_000];
+        assert_eq!(first.send_data(&data, false, &mut cx), Ok(65_535));
+        for _ in 0..1000 {
+            assert_eq!(second.send_data(&data, false, &mut cx), Ok(0));
+        }
+        let waiting = || shared.0.borrow().post.waiting.len();
+        assert_eq!(waiting(), 1);
+        drop(second);
+        assert_eq!(waiting(), 0);
     }
 }

@@ -14,9 +14,9 @@ use crate::http2::forward::{Outgoing, Stop};
 use crate::http2::frame::Code;
 use crate::http2::mailbox::End;
 use crate::http2::streams::Handle;
-use crate::stack::{Body, Data};
+use crate::stack::Data;
 
-/// A reply's body; polling it sends what is left of the request.
+/// A reply's body. What is left of the request goes on beside it, and an error of that is the reply's.
 pub(super) struct Download<F> {
     pub(super) incoming: Incoming<F>,
     pub(super) upload: Option<Upload>,
@@ -57,31 +57,6 @@ impl<F: Fn(&Handle, End) -> Error + Unpin> http_body::Body for Download<F> {
 
     fn size_hint(&self) -> SizeHint {
         http_body::Body::size_hint(&self.incoming)
-    }
-}
-
-/// The reply ended with its head: nothing is left to be read, so the stream is let go.
-pub(super) fn drained(slot: Slot) -> Body {
-    drop(slot);
-    Box::pin(Nothing)
-}
-
-/// No frame at all.
-struct Nothing;
-
-impl http_body::Body for Nothing {
-    type Data = Data;
-    type Error = Error;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Data>, Error>>> {
-        Poll::Ready(None)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        true
     }
 }
 
