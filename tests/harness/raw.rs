@@ -97,16 +97,16 @@ pub struct Raw {
 }
 
 impl Raw {
-    pub async fn connect(port: u16) -> Self {
-        let mut raw = Self::silent(port).await;
+    pub async fn connect(address: &str) -> Self {
+        let mut raw = Self::silent(address).await;
         raw.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await;
         raw.send(&frame(kind::SETTINGS, 0, 0, &[])).await;
         raw
     }
 
     /// A connection on which nothing was said.
-    pub async fn silent(port: u16) -> Self {
-        let stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+    pub async fn silent(address: &str) -> Self {
+        let stream = TcpStream::connect(address).await.unwrap();
         stream.set_nodelay(true).unwrap();
         Self {
             stream,

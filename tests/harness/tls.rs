@@ -168,14 +168,14 @@ pub async fn issued(registry: &Registry, service: &str) -> Identity {
 /// A port in clear in front of an mTLS port, for programs that cannot show a certificate. It is closed when this is dropped.
 #[derive(Debug)]
 pub struct Tunnel {
-    pub port: u16,
+    pub address: String,
     _tasks: JoinSet<()>,
 }
 
 impl Tunnel {
     pub async fn to(address: &str, identity: Identity) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let port = listener.local_addr().unwrap().port();
+        let local = listener.local_addr().unwrap().to_string();
         let connector = TlsConnector::from(Arc::new(config(Some(identity))));
         let address = address.to_owned();
         let mut tasks = JoinSet::new();
@@ -190,7 +190,7 @@ impl Tunnel {
             }
         });
         Self {
-            port,
+            address: local,
             _tasks: tasks,
         }
     }

@@ -9,17 +9,10 @@ use tokio::process::Command;
 /// Cases of h2spec 2.2.1.
 const CASES: u32 = 146;
 
-async fn conforms(program: &Path, port: u16) {
+async fn conforms(program: &Path, address: &str) {
+    let (host, port) = address.rsplit_once(':').unwrap();
     let output = Command::new(program)
-        .args([
-            "--strict",
-            "--timeout",
-            "3",
-            "--host",
-            "127.0.0.1",
-            "--port",
-        ])
-        .arg(port.to_string())
+        .args(["--strict", "--timeout", "3", "--host", host, "--port", port])
         .output()
         .await
         .unwrap();
@@ -27,10 +20,6 @@ async fn conforms(program: &Path, port: u16) {
     let whole = format!("{CASES} tests, {CASES} passed, 0 skipped, 0 failed");
     let failures = text.split("Failures:").nth(1).unwrap_or(&text);
     assert!(text.contains(&whole), "{failures}");
-}
-
-fn port(address: &str) -> u16 {
-    address.rsplit_once(':').unwrap().1.parse().unwrap()
 }
 
 #[tokio::test]
@@ -44,14 +33,14 @@ async fn c2_edge_outbound_and_inbound_conform_to_http2() {
         .client("web")
         .run(async |mesh| {
             let orders = &mesh.sidecar("orders").addresses;
-            conforms(&program, port(orders.edge.as_ref().unwrap())).await;
+            conforms(&program, orders.edge.as_ref().unwrap()).await;
 
             let upstreams = &mesh.client_sidecar("web").addresses.upstreams;
-            conforms(&program, port(&upstreams["orders"])).await;
+            conforms(&program, &upstreams["orders"]).await;
 
             let identity = tls::issued(&mesh.registry, "web").await;
             let tunnel = tls::Tunnel::to(orders.inbound.as_ref().unwrap(), identity).await;
-            conforms(&program, tunnel.port).await;
+            conforms(&program, &tunnel.address).await;
         })
         .await;
 }

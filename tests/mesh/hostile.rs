@@ -11,10 +11,6 @@ const MIB: u64 = 1 << 20;
 /// ENHANCE_YOUR_CALM.
 const CALM: u32 = 11;
 
-fn port(address: &str) -> u16 {
-    address.rsplit_once(':').unwrap().1.parse().unwrap()
-}
-
 fn head(stream: u32, path: &str, flags: u8) -> Vec<u8> {
     let block = raw::block(&raw::grpc("orders", path));
     frame(kind::HEADERS, flags | END_HEADERS, stream, &block)
@@ -72,7 +68,7 @@ async fn b4_ninety_nine_stalled_streams_of_tiny_messages_leave_the_hundredth_alo
         .client("web")
         .run(async |mesh| {
             let web = mesh.client_sidecar("web");
-            let local = port(&web.addresses.upstreams["orders"]);
+            let local = &web.addresses.upstreams["orders"];
             let pids = [mesh.sidecar("orders").pid(), web.pid()];
             // The answers' direction: every window is shut, but the connection's.
             let mut raw = Raw::connect(local).await;
@@ -136,7 +132,7 @@ async fn b5_a_storm_of_cancelled_calls_costs_their_neighbours_nothing() {
             let inbound = mesh.sidecar("orders").addresses.inbound.clone().unwrap();
             let identity = tls::issued(&mesh.registry, "web").await;
             let tunnel = tls::Tunnel::to(&inbound, identity).await;
-            let mut raw = Raw::connect(tunnel.port).await;
+            let mut raw = Raw::connect(&tunnel.address).await;
             for stream in odd(1, 20) {
                 raw.send(&head(stream, "/test.Echo/Stall", 0)).await;
             }
@@ -180,7 +176,7 @@ async fn b24_late_frames_of_cancelled_calls_wear_no_connection_out() {
             let inbound = mesh.sidecar("orders").addresses.inbound.clone().unwrap();
             let identity = tls::issued(&mesh.registry, "web").await;
             let tunnel = tls::Tunnel::to(&inbound, identity).await;
-            let mut raw = Raw::connect(tunnel.port).await;
+            let mut raw = Raw::connect(&tunnel.address).await;
             mesh.upstream("orders").refuse_next(u64::from(calls));
             for stream in odd(1, calls) {
                 raw.send(&head(stream, "/test.Echo/Echo", 0)).await;
@@ -195,7 +191,7 @@ async fn b24_late_frames_of_cancelled_calls_wear_no_connection_out() {
             // The caller resets, and the application's answer still comes.
             let web = mesh.client_sidecar("web");
             let opened = async || web.metric("outrigger_connections_opened_total", &[]).await;
-            let mut raw = Raw::connect(port(&web.addresses.upstreams["orders"])).await;
+            let mut raw = Raw::connect(&web.addresses.upstreams["orders"]).await;
             raw.send(&window(0, 1 << 30)).await;
             echo(&mut raw, 1).await;
             let before = opened().await;
@@ -221,7 +217,7 @@ async fn b2_a_public_peer_that_resets_most_of_what_it_opens_is_cut_off() {
         .client("web")
         .run(async |mesh| {
             let orders = mesh.sidecar("orders");
-            let edge = port(orders.addresses.edge.as_ref().unwrap());
+            let edge = orders.addresses.edge.as_ref().unwrap();
             let mut burst = Raw::connect(edge).await;
             let storm: Vec<u8> = odd(1, 2000)
                 .flat_map(|stream| [head(stream, "/test.Echo/Stall", 0), reset(stream)].concat())

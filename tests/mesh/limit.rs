@@ -122,8 +122,8 @@ async fn rises(sidecar: &Sidecar, scope: &str, limit: &str, before: f64) {
 }
 
 /// A call on a connection of its own.
-async fn neighbour_is_served(port: u16) {
-    let mut raw = Raw::connect(port).await;
+async fn neighbour_is_served(address: &str) {
+    let mut raw = Raw::connect(address).await;
     assert!(answered(&mut raw, 1).await, "a neighbour is served");
 }
 
@@ -140,27 +140,27 @@ async fn answered(raw: &mut Raw, stream: u32) -> bool {
     raw.until(is_end).await.is_some()
 }
 
-async fn repeated_frames(scope: &str, port: u16, sidecar: &Sidecar) {
+async fn repeated_frames(scope: &str, address: &str, sidecar: &Sidecar) {
     for (limit, most, text, frames) in REPEATED {
         let before = hits(sidecar, scope, limit).await;
-        let mut raw = Raw::connect(port).await;
+        let mut raw = Raw::connect(address).await;
         raw.send(&frames(most)).await;
         let alive = raw.is_alive().await;
         assert!(alive.is_ok(), "{scope} {limit} at {most}: {alive:?}");
 
-        let mut raw = Raw::connect(port).await;
+        let mut raw = Raw::connect(address).await;
         raw.send(&frames(most + 1)).await;
         let goodbye = raw.goodbye().await.map(|(_, code, text)| (code, text));
         assert_eq!(goodbye, Some((CALM, text.to_owned())), "{scope} {limit}");
         rises(sidecar, scope, limit, before).await;
-        neighbour_is_served(port).await;
+        neighbour_is_served(address).await;
     }
 }
 
-async fn pings(scope: &str, port: u16, sidecar: &Sidecar) {
+async fn pings(scope: &str, address: &str, sidecar: &Sidecar) {
     let before = hits(sidecar, scope, "ping_frames").await;
     let ping = |_| frame(kind::PING, 0, 0, &[7; 8]);
-    let mut raw = Raw::connect(port).await;
+    let mut raw = Raw::connect(address).await;
     // Ten, and two that are forgiven; the last is the one that asks.
     raw.send(&many(11, ping)).await;
     assert!(raw.is_alive().await.is_ok(), "{scope}");
@@ -172,12 +172,12 @@ async fn pings(scope: &str, port: u16, sidecar: &Sidecar) {
         "{scope}"
     );
     rises(sidecar, scope, "ping_frames", before).await;
-    neighbour_is_served(port).await;
+    neighbour_is_served(address).await;
 }
 
-async fn streams(scope: &str, port: u16, sidecar: &Sidecar) {
+async fn streams(scope: &str, address: &str, sidecar: &Sidecar) {
     let before = hits(sidecar, scope, "max_concurrent_streams").await;
-    let mut raw = Raw::connect(port).await;
+    let mut raw = Raw::connect(address).await;
     raw.send(&many(12, |number| head(id(number), 0))).await;
     let frames = raw.is_alive().await.unwrap();
     assert!(
@@ -199,7 +199,7 @@ async fn streams(scope: &str, port: u16, sidecar: &Sidecar) {
 
 type Fields<'a> = Vec<(&'a str, &'a str)>;
 
-async fn heads(scope: &str, port: u16, sidecar: &Sidecar) {
+async fn heads(scope: &str, address: &str, sidecar: &Sidecar) {
     let long = "x".repeat(100);
     let numbered: Vec<_> = (0..20).map(|number| format!("x-{number}")).collect();
     // Six fields are the request's own.
@@ -217,7 +217,7 @@ async fn heads(scope: &str, port: u16, sidecar: &Sidecar) {
     ];
     for (limit, fits, exceeds) in cases {
         let before = hits(sidecar, scope, limit).await;
-        let mut raw = Raw::connect(port).await;
+        let mut raw = Raw::connect(address).await;
         let send = |stream: u32, more: &[(&str, &str)]| {
             let mut fields = raw::grpc("orders", "/test.Echo/Echo");
             fields.extend_from_slice(more);
@@ -248,10 +248,6 @@ async fn heads(scope: &str, port: u16, sidecar: &Sidecar) {
     }
 }
 
-fn port(address: &str) -> u16 {
-    address.rsplit_once(':').unwrap().1.parse().unwrap()
-}
-
 #[tokio::test]
 async fn each_bound_holds_at_the_edge_in_the_mesh_and_towards_the_application() {
     let tables = ["edge", "mesh", "local"].map(|scope| format!("[limits.{scope}]\n{SETTINGS}"));
@@ -266,19 +262,15 @@ async fn each_bound_holds_at_the_edge_in_the_mesh_and_towards_the_application() 
             let identity = tls::issued(&mesh.registry, "web").await;
             let tunnel = tls::Tunnel::to(&inbound, identity).await;
             let listeners = [
-                (
-                    "edge",
-                    port(orders.addresses.edge.as_ref().unwrap()),
-                    orders,
-                ),
-                ("mesh", tunnel.port, orders),
-                ("local", port(&web.addresses.upstreams["orders"]), web),
+                ("edge", &**orders.addresses.edge.as_ref().unwrap(), orders),
+                ("mesh", &*tunnel.address, orders),
+                ("local", &*web.addresses.upstreams["orders"], web),
             ];
-            for (scope, port, sidecar) in listeners {
-                repeated_frames(scope, port, sidecar).await;
-                pings(scope, port, sidecar).await;
-                streams(scope, port, sidecar).await;
-                heads(scope, port, sidecar).await;
+            for (scope, address, sidecar) in listeners {
+                repeated_frames(scope, address, sidecar).await;
+                pings(scope, address, sidecar).await;
+                streams(scope, address, sidecar).await;
+                heads(scope, address, sidecar).await;
             }
         })
         .await;
@@ -292,7 +284,7 @@ async fn who_says_nothing_or_stops_in_a_head_is_let_go_at_its_time() {
         .settings("[limits.connect]\npreface = \"1s\"\nheader_block = \"1s\"\n")
         .run(async |mesh| {
             let orders = mesh.sidecar("orders");
-            let edge = port(orders.addresses.edge.as_ref().unwrap());
+            let edge = &**orders.addresses.edge.as_ref().unwrap();
             let mut silent = Raw::silent(edge).await;
             assert_eq!(silent.next().await, None);
             let mut half = Raw::silent(edge).await;

@@ -27,8 +27,7 @@ const CODES: [(u32, Code); 14] = [
 
 async fn raw(mesh: &Mesh) -> Raw {
     let address = &mesh.client_sidecar("web").addresses.upstreams["orders"];
-    let (_, port) = address.rsplit_once(':').unwrap();
-    Raw::connect(port.parse().unwrap()).await
+    Raw::connect(address).await
 }
 
 fn request(stream: u32, path: &str, more: &[(&str, &str)]) -> Vec<u8> {
