@@ -18,11 +18,15 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Bench {
-    /// A unary call: direct, through a pair of sidecars, through a pair of Envoys with the same features
+    /// A unary call: direct, through a pair of sidecars, through a pair of Envoys with the same features,
+    /// and through a pair of forwarders without any
     Pair(pair::Args),
     /// The application behind the proxies; started by `pair`
     #[command(hide = true)]
     Serve,
+    /// A forwarder without features; started by `pair`
+    #[command(hide = true)]
+    Forward(pair::bare::Args),
 }
 
 fn main() -> ExitCode {
@@ -34,6 +38,7 @@ fn main() -> ExitCode {
         (Err(error), _) => Err(error.into()),
         (Ok(runtime), Bench::Pair(args)) => runtime.block_on(pair::run(args)),
         (Ok(runtime), Bench::Serve) => runtime.block_on(pair::application::serve()),
+        (Ok(runtime), Bench::Forward(args)) => runtime.block_on(pair::bare::serve(args)),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,9 +1,11 @@
-//! `pair`: what a pair of sidecars costs a unary call, beside no proxy at all and beside Envoy.
+//! `pair`: what a pair of sidecars costs a call, beside no proxy at all, a bare pair of forwarders and Envoy.
 //!
 //! Rounds are interleaved, so that a machine that slows down slows all three; what is told are medians over the rounds. Each proxy
 //! has one data-plane thread. Load is closed-loop on purpose: it asks how much passes with so many calls in flight.
 
 pub(crate) mod application;
+pub(crate) mod bare;
+pub(crate) mod certificates;
 mod envoy;
 mod load;
 mod outrigger;
@@ -11,10 +13,12 @@ mod process;
 pub(crate) mod report;
 mod topology;
 
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context as _;
 
+use load::{Client, Work};
 use report::{Report, Round};
 use topology::Topology;
 
@@ -37,8 +41,14 @@ pub(crate) struct Args {
     #[arg(long, default_value_t = 100)]
     in_flight: usize,
     /// Message sizes in bytes
-    #[arg(long, value_delimiter = ',', default_values_t = [100, 1024])]
+    #[arg(long, value_delimiter = ',', default_values_t = [100, 1024, 16384])]
     sizes: Vec<usize>,
+    /// Who calls
+    #[arg(long, value_enum, default_value_t = Client::H2)]
+    client: Client,
+    /// Messages of each answer: more than one makes it a server stream, and the figures are per message
+    #[arg(long, default_value_t = 1)]
+    messages: u32,
 }
 
 pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
@@ -52,44 +62,83 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
         args
     };
     let folder = tempfile::tempdir()?;
-    let application = application::start(folder.path()).await?;
-    let mut topologies = vec![
-        Topology::direct(application.address),
-        outrigger::start(folder.path(), application.address).await?,
-    ];
-    topologies.extend(envoy::start(folder.path(), application.address).await?);
-
+    let topologies = start(folder.path()).await?;
+    for topology in &topologies {
+        topology.print_files()?;
+    }
     let mut report = Report::default();
+    let mut made = 0;
     for topology in &topologies {
         // Connections are opened and caches filled before anything counts.
-        load::run(topology.address, 10, 100, Duration::from_millis(300))
+        let work = args.work(100);
+        let calls = load::run(topology.address, 10, work, Duration::from_millis(300))
             .await
-            .with_context(|| format!("{} does not carry calls", topology.name))?;
+            .with_context(|| format!("{} does not carry calls", topology.name))?
+            .calls;
+        made += if topology.name == "outrigger" {
+            calls
+        } else {
+            0
+        };
     }
     for _ in 0..args.rounds {
         for &size in &args.sizes {
             for topology in &topologies {
-                report.add(topology.name, size, measure(topology, size, &args).await?);
+                let (round, calls) = measure(topology, size, &args).await?;
+                report.add(topology.name, size, round);
+                made += if topology.name == "outrigger" {
+                    calls
+                } else {
+                    0
+                };
             }
         }
     }
-    outrigger::assert_observed(&topologies).await?;
+    outrigger::assert_observed(&topologies, made, args.messages).await?;
     report.print(&args);
     Ok(())
 }
 
-async fn measure(topology: &Topology, size: usize, args: &Args) -> anyhow::Result<Round> {
+/// Every way to the application. What the last one holds lives as long as it does.
+async fn start(folder: &Path) -> anyhow::Result<Vec<Topology>> {
+    let application = application::start(folder).await?;
+    let address = application.address;
+    certificates::write(folder)?;
+    let mut topologies = vec![
+        Topology::direct(application),
+        outrigger::start(folder, address).await?,
+        bare::start(folder, address).await?,
+    ];
+    topologies.extend(envoy::start(folder, address).await?);
+    Ok(topologies)
+}
+
+impl Args {
+    fn work(&self, size: usize) -> Work {
+        Work {
+            client: self.client,
+            size,
+            messages: self.messages,
+        }
+    }
+}
+
+/// One round, and how many calls it made.
+async fn measure(topology: &Topology, size: usize, args: &Args) -> anyhow::Result<(Round, u64)> {
     let duration = Duration::from_secs_f64(args.seconds);
-    let alone = load::run(topology.address, 1, size, duration / 3).await?;
+    let work = args.work(size);
+    let alone = load::run(topology.address, 1, work, duration / 3).await?;
     let before = topology.cpu()?;
-    let crowd = load::run(topology.address, args.in_flight, size, duration).await?;
+    let crowd = load::run(topology.address, args.in_flight, work, duration).await?;
     let cpu = topology.cpu()?.saturating_sub(before);
-    Ok(Round {
+    let messages = crowd.calls as f64 * f64::from(args.messages);
+    let round = Round {
         p50_alone: alone.latency.value_at_quantile(0.5),
         p99_alone: alone.latency.value_at_quantile(0.99),
         p99_crowd: crowd.latency.value_at_quantile(0.99),
-        per_second: crowd.calls as f64 / crowd.elapsed.as_secs_f64(),
-        cpu_per_call: cpu.as_secs_f64() * 1e6 / crowd.calls as f64,
+        per_second: messages / crowd.elapsed.as_secs_f64(),
+        cpu_per_call: cpu.as_secs_f64() * 1e6 / messages,
         resident: topology.resident()?,
-    })
+    };
+    Ok((round, alone.calls + crowd.calls))
 }

@@ -31,7 +31,7 @@ use crate::route::chain::Leaf;
 use crate::snapshot::{Shared, Target, Thread, Upstream};
 use crate::stack::{Call, Reply, Stage};
 use endpoint::Endpoint;
-use select::{Choice, Picked};
+use select::{Choice, Picked, Time};
 
 /// No endpoint ready for this long without a break: calls fail at once.
 const FAIL_FAST: Duration = Duration::from_secs(3);
@@ -41,7 +41,7 @@ const MAX_WAITING: u32 = 1024;
 
 /// How endpoints are reached from this thread.
 pub trait Reach: 'static {
-    fn state(&self, endpoint: &Arc<Endpoint>) -> State;
+    fn state(&self, endpoint: &Arc<Endpoint>, now: Instant) -> State;
 
     /// Starts connecting where nothing is open.
     fn warm(&self, endpoint: &Arc<Endpoint>);
@@ -77,10 +77,11 @@ struct Waiting<'a>(&'a Upstream);
 /// Whether a call to this target would find somebody connected.
 pub fn has_ready(reach: &impl Reach, target: &Target) -> bool {
     let endpoints = target.endpoints.load();
+    let now = Instant::now();
     endpoints.as_ref().is_some_and(|endpoints| {
         endpoints
             .iter()
-            .any(|endpoint| endpoint.healthy && reach.state(endpoint) == State::Ready)
+            .any(|endpoint| endpoint.healthy && reach.state(endpoint, now) == State::Ready)
     })
 }
 
@@ -124,32 +125,22 @@ impl<R: Reach> Balance<R> {
 
     /// An endpoint with its permission, waiting for one if need be.
     async fn pick(&self, call: &Call) -> Result<Picked, Error> {
+        match self.choose(&call.facts, Instant::now()) {
+            // Only who has to wait gets ready to be woken.
+            Choice::Wait => self.wait(call).await,
+            choice => self.settle(choice),
+        }
+    }
+
+    async fn wait(&self, call: &Call) -> Result<Picked, Error> {
         let mut waiting = None;
         let mut snapshots = self.shared.changes();
         loop {
             let changed = self.reach.changed();
-            let tried = call.facts.tried.borrow().clone();
             let now = Instant::now();
-            match self.choose(&call.facts, &tried, now) {
-                Choice::Picked(picked) => {
-                    self.unready.set(None);
-                    return Ok(picked);
-                }
-                Choice::BreakerOpen(left) => {
-                    let error = Error::unprocessed(
-                        Kind::BreakerOpen,
-                        format!(
-                            "the breaker of every ready instance of {} is open; it failed too often just now",
-                            self.upstream.name
-                        ),
-                    );
-                    return Err(error.with_pushback(left));
-                }
-                Choice::Empty => {
-                    return Err(self
-                        .no_endpoint("has no healthy instance; check its health in the registry"));
-                }
+            match self.choose(&call.facts, now) {
                 Choice::Wait => {}
+                choice => return self.settle(choice),
             }
             let until = self.unready_since(now) + FAIL_FAST;
             if until <= now {
@@ -170,11 +161,39 @@ impl<R: Reach> Balance<R> {
         }
     }
 
-    fn choose(&self, facts: &crate::observe::Facts, tried: &[Arc<str>], now: Instant) -> Choice {
-        let millis = self.shared.clock.millis(now);
-        let short = self.shared.clock.short_millis(now);
+    /// What a choice that need not wait means for the call.
+    fn settle(&self, choice: Choice) -> Result<Picked, Error> {
+        match choice {
+            Choice::Picked(picked) => {
+                self.unready.set(None);
+                Ok(picked)
+            }
+            Choice::BreakerOpen(left) => {
+                let error = Error::unprocessed(
+                    Kind::BreakerOpen,
+                    format!(
+                        "the breaker of every ready instance of {} is open; it failed too often just now",
+                        self.upstream.name
+                    ),
+                );
+                Err(error.with_pushback(left))
+            }
+            Choice::Empty => {
+                Err(self.no_endpoint("has no healthy instance; check its health in the registry"))
+            }
+            Choice::Wait => Err(self.unreachable()),
+        }
+    }
+
+    fn choose(&self, facts: &crate::observe::Facts, now: Instant) -> Choice {
+        let tried = &*facts.tried.borrow();
+        let time = Time {
+            now,
+            millis: self.shared.clock.millis(now),
+            short: self.shared.clock.short_millis(now),
+        };
         let choose = |targets: &[Arc<Target>]| {
-            select::choose(targets, &self.reach, &self.breaker, tried, millis, short)
+            select::choose(targets, &self.reach, &self.breaker, tried, time)
         };
         if facts.leave_leg.get()
             && !self.leaf.escape.is_empty()
@@ -239,8 +258,8 @@ impl<R: Reach> Stage for Balance<R> {
 }
 
 impl Reach for Rc<Pool> {
-    fn state(&self, endpoint: &Arc<Endpoint>) -> State {
-        Pool::state(self, endpoint)
+    fn state(&self, endpoint: &Arc<Endpoint>, now: Instant) -> State {
+        Pool::state(self, endpoint, now)
     }
 
     fn warm(&self, endpoint: &Arc<Endpoint>) {

@@ -3,9 +3,9 @@
 //! Read from a `FileDescriptorSet`. A method that no contract names promises nothing: class unknown, never repeated unless it is proved
 //! that nobody acted on it. Only names, classes and kinds are kept; the descriptors are dropped.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
+use hashbrown::HashMap;
 use http::Method;
 use prost_reflect::{DescriptorPool, MethodDescriptor};
 use prost_types::method_options::IdempotencyLevel;

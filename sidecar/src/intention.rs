@@ -5,10 +5,10 @@ mod l4;
 pub use l4::{Decision, Intentions};
 
 use std::cell::RefCell;
-use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use hashbrown::{Equivalent, HashMap};
 use prometheus_client::metrics::counter::Counter;
 use tower::layer::layer_fn;
 use tower_layer::Layer;
@@ -26,6 +26,16 @@ pub struct Authorize<S> {
     inner: Rc<S>,
 }
 
+/// Finds a count without a copy of the peer's name.
+#[derive(Hash)]
+struct Counted<'a>(&'a str, Decision);
+
+impl Equivalent<(String, Decision)> for Counted<'_> {
+    fn equivalent(&self, (peer, decision): &(String, Decision)) -> bool {
+        self.0 == peer && self.1 == *decision
+    }
+}
+
 pub fn layer<S>(shared: &Arc<Shared>) -> impl Layer<S, Service = Authorize<S>> + Clone {
     let shared = shared.clone();
     layer_fn(move |inner| Authorize {
@@ -38,10 +48,13 @@ pub fn layer<S>(shared: &Arc<Shared>) -> impl Layer<S, Service = Authorize<S>> +
 impl<S> Authorize<S> {
     fn count(&self, peer: &str, decision: Decision) {
         let mut counts = self.counts.borrow_mut();
-        let counter = counts
-            .entry((peer.to_owned(), decision))
-            .or_insert_with(|| self.shared.metrics.authorization(peer, decision.name()));
+        if let Some(counter) = counts.get(&Counted(peer, decision)) {
+            counter.inc();
+            return;
+        }
+        let counter = self.shared.metrics.authorization(peer, decision.name());
         counter.inc();
+        counts.insert((peer.to_owned(), decision), counter);
     }
 }
 

@@ -11,10 +11,11 @@ pub mod trace;
 use std::cell::{Cell, RefCell};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use http::Uri;
 use http_body::{Frame, SizeHint};
 use opentelemetry::KeyValue;
 use prometheus_client::metrics::gauge::Gauge;
@@ -31,6 +32,9 @@ use crate::outcome::watch::Watch;
 use crate::outcome::{Counts, Outcome};
 use crate::snapshot::Shared;
 use crate::stack::{Body, Call, Data, Peer, Protocol, Reply, Stage};
+
+/// What no contract and no configuration names.
+static OTHER: LazyLock<Arc<str>> = LazyLock::new(|| "other".into());
 
 /// Which way a call goes, seen from our application.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -85,8 +89,8 @@ struct Started {
     direction: Direction,
     facts: Rc<Facts>,
     context: trace::Context,
-    peer: Arc<str>,
-    path: Arc<str>,
+    peer: Peer,
+    uri: Uri,
     received: Instant,
     deadline: Option<Instant>,
     protocol: Protocol,
@@ -131,8 +135,8 @@ impl<S: Stage> Stage for Observe<S> {
             direction: self.direction,
             facts: facts.clone(),
             context: call.trace,
-            peer: peer(&call.peer),
-            path: call.uri.path().into(),
+            peer: call.peer.clone(),
+            uri: call.uri.clone(),
             received: call.received,
             deadline: call.deadline,
             protocol: call.protocol,
@@ -181,7 +185,7 @@ impl Facts {
         self.promise
             .borrow()
             .as_ref()
-            .map_or_else(|| "other".into(), |promise| promise.method.clone())
+            .map_or_else(|| OTHER.clone(), |promise| promise.method.clone())
     }
 }
 
@@ -194,7 +198,7 @@ impl Started {
             .service
             .borrow()
             .clone()
-            .unwrap_or_else(|| "other".into());
+            .unwrap_or_else(|| OTHER.clone());
         let method = self.facts.method();
         let handles = self.shared.metrics.call(self.direction, &service, &method);
         handles.finish(outcome, &self.facts);
@@ -205,16 +209,16 @@ impl Started {
         }
         log::access(&log::Line {
             direction: self.direction,
-            peer: &self.peer,
+            peer: peer(&self.peer),
             service: &service,
-            path: &self.path,
+            path: self.uri.path(),
             facts: &self.facts,
             outcome,
             context: &self.context,
-            deadline_left: self
-                .deadline
-                .map(|deadline| deadline.saturating_duration_since(Instant::now())),
-            elapsed: self.received.elapsed(),
+            deadline_left: self.deadline.map(|deadline| {
+                deadline.saturating_duration_since(self.received + outcome.elapsed)
+            }),
+            elapsed: outcome.elapsed,
             protocol: self.protocol,
         });
     }
@@ -240,18 +244,18 @@ impl Started {
             context: self.context,
             kind,
             name: method.to_string().into(),
-            elapsed: self.received.elapsed(),
+            elapsed: outcome.elapsed,
             failed: !outcome.is_ok(),
             attributes,
         }
     }
 }
 
-fn peer(peer: &Peer) -> Arc<str> {
+fn peer(peer: &Peer) -> &str {
     match peer {
-        Peer::Application => "application".into(),
-        Peer::Mesh(id) => id.service_name().into(),
-        Peer::Public(_) => "public".into(),
+        Peer::Application => "application",
+        Peer::Mesh(id) => id.service_name(),
+        Peer::Public(_) => "public",
     }
 }
 

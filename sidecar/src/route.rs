@@ -12,11 +12,11 @@ pub mod modify;
 pub mod split;
 
 use std::cell::RefCell;
-use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hashbrown::HashMap;
 use rand::RngExt;
 use tokio::time::{Instant, timeout_at};
 

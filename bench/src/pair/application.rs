@@ -6,20 +6,21 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use bytes::{Bytes, BytesMut};
-use h2::RecvStream;
 use h2::server::SendResponse;
+use h2::{RecvStream, SendStream};
 use http::{HeaderMap, HeaderValue, Request, Response};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::process::Command;
 use tokio::task::JoinSet;
 
+use super::load::MESSAGES;
 use super::process::Process;
 
 /// A running application.
 #[derive(Debug)]
 pub(crate) struct Application {
     pub(crate) address: SocketAddr,
-    _process: Process,
+    pub(crate) process: Process,
 }
 
 /// Starts this program again as the application.
@@ -33,10 +34,7 @@ pub(crate) async fn start(folder: &Path) -> anyhow::Result<Application> {
             Ok(std::fs::read_to_string(&log)?.trim().parse()?)
         })
         .await?;
-    Ok(Application {
-        address,
-        _process: process,
-    })
+    Ok(Application { address, process })
 }
 
 /// The whole program of the application: prints where it listens, serves until it is killed.
@@ -84,6 +82,8 @@ async fn answer(
     mut respond: SendResponse<Bytes>,
 ) -> Result<(), h2::Error> {
     let health = request.uri().path() == "/grpc.health.v1.Health/Check";
+    let messages = request.headers().get(MESSAGES);
+    let messages = messages.and_then(|count| count.to_str().ok()?.parse().ok());
     let mut body = request.into_body();
     let mut message = BytesMut::new();
     while let Some(piece) = body.data().await {
@@ -100,8 +100,27 @@ async fn answer(
         .body(())
         .expect("a constant response");
     let mut stream = respond.send_response(response, false)?;
-    stream.send_data(message.freeze(), false)?;
+    let message = message.freeze();
+    for _ in 0..messages.unwrap_or(1) {
+        send(&mut stream, message.clone()).await?;
+    }
     let mut trailers = HeaderMap::new();
     trailers.insert("grpc-status", HeaderValue::from_static("0"));
     stream.send_trailers(trailers)
+}
+
+/// As the window lets it.
+async fn send(stream: &mut SendStream<Bytes>, mut rest: Bytes) -> Result<(), h2::Error> {
+    while !rest.is_empty() {
+        stream.reserve_capacity(rest.len());
+        match std::future::poll_fn(|cx| stream.poll_capacity(cx)).await {
+            Some(granted) => {
+                let part = rest.split_to(granted?.min(rest.len()));
+                stream.send_data(part, false)?;
+            }
+            // The caller went away, which the end of the stream will say.
+            None => return Ok(()),
+        }
+    }
+    Ok(())
 }

@@ -4,16 +4,12 @@
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 
-use anyhow::Context as _;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, SanType};
 use tokio::process::Command;
 
+use super::certificates::{CALLEE, CALLER};
 use super::process::Process;
 use super::report::complain;
 use super::topology::Topology;
-
-const CALLER: &str = "spiffe://bench.test/ns/default/dc/dc1/svc/web";
-const CALLEE: &str = "spiffe://bench.test/ns/default/dc/dc1/svc/catalog";
 
 /// Starts both; without Envoy it says so, and the comparison is without it.
 pub(crate) async fn start(
@@ -30,7 +26,6 @@ pub(crate) async fn start(
         );
         return Ok(None);
     };
-    write_certificates(folder)?;
     let [outbound, inbound] = free_ports()?;
     let outbound_proxy = launch(
         &program,
@@ -57,6 +52,10 @@ pub(crate) async fn start(
         address: SocketAddr::from(([127, 0, 0, 1], outbound)),
         proxies: vec![outbound_proxy, inbound_proxy],
         metrics: Vec::new(),
+        files: vec![
+            folder.join("envoy-outbound.yaml"),
+            folder.join("envoy-inbound.yaml"),
+        ],
         beside: Vec::new(),
     }))
 }
@@ -123,26 +122,6 @@ fn launch(program: &Path, folder: &Path, name: &str, config: &str) -> anyhow::Re
     )
 }
 
-fn write_certificates(folder: &Path) -> anyhow::Result<()> {
-    let mut parameters = CertificateParams::default();
-    parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    // With the leaves' default name a leaf would look as if it had signed itself.
-    parameters
-        .distinguished_name
-        .push(DnType::CommonName, "bench CA");
-    let authority = CertifiedIssuer::self_signed(parameters, KeyPair::generate()?)?;
-    std::fs::write(folder.join("ca.pem"), authority.pem())?;
-    for (name, id) in [("caller", CALLER), ("callee", CALLEE)] {
-        let key = KeyPair::generate()?;
-        let mut parameters = CertificateParams::default();
-        parameters.subject_alt_names = vec![SanType::URI(id.try_into().context("a URI")?)];
-        let leaf = parameters.signed_by(&key, &authority)?;
-        std::fs::write(folder.join(format!("{name}.pem")), leaf.pem())?;
-        std::fs::write(folder.join(format!("{name}.key")), key.serialize_pem())?;
-    }
-    Ok(())
-}
-
 /// Keys, the bundle and whose id the peer must have.
 fn tls(folder: &Path, own: &str, peer: &str) -> String {
     let folder = folder.display();
@@ -189,7 +168,7 @@ fn endpoint(port: u16) -> String {
 }
 
 fn outbound_file(folder: &Path, port: u16, next: u16) -> String {
-    let (tls, endpoint) = (tls(folder, "caller", CALLEE), endpoint(next));
+    let (tls, endpoint) = (tls(folder, CALLER.0, CALLEE.1), endpoint(next));
     format!(
         r#"static_resources:
   listeners:
@@ -235,8 +214,9 @@ fn outbound_file(folder: &Path, port: u16, next: u16) -> String {
 }
 
 fn inbound_file(folder: &Path, port: u16, application: SocketAddr) -> String {
+    let caller = CALLER.1;
     // One level deeper than in the other file.
-    let tls = tls(folder, "callee", CALLER).replace("\n        ", "\n          ");
+    let tls = tls(folder, CALLEE.0, CALLER.1).replace("\n        ", "\n          ");
     let endpoint = endpoint(application.port());
     format!(
         r#"static_resources:
@@ -259,7 +239,7 @@ fn inbound_file(folder: &Path, port: u16, application: SocketAddr) -> String {
                 policies:
                   callers:
                     permissions: [{{any: true}}]
-                    principals: [{{authenticated: {{principal_name: {{exact: "{CALLER}"}}}}}}]
+                    principals: [{{authenticated: {{principal_name: {{exact: "{caller}"}}}}}}]
           {STATISTICS}
           {ROUTER}
           route_config:

@@ -1,18 +1,41 @@
 //! So many calls in flight on one connection, for so long.
 
+mod raw;
+mod tonic;
+
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use anyhow::{Context as _, ensure};
 use bytes::{BufMut as _, Bytes, BytesMut};
-use h2::client::SendRequest;
 use hdrhistogram::Histogram;
-use http::Request;
-use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::{METHOD, SERVICE};
+use super::METHOD;
+
+/// The method of a server stream; no contract knows it.
+pub(crate) const STREAM: &str = "/bench.Echo/Stream";
+/// How many messages the stream is to have.
+pub(crate) const MESSAGES: &str = "x-messages";
+
+/// Who calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Client {
+    /// The h2 crate; every call has the same few headers
+    H2,
+    /// A tonic client; every call has a trace and a timeout of its own
+    Tonic,
+}
+
+/// What is asked of the application.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Work {
+    pub(crate) client: Client,
+    /// Bytes of a message.
+    pub(crate) size: usize,
+    /// Messages of each answer; more than one is a server stream.
+    pub(crate) messages: u32,
+}
 
 /// What a run measured; latency in microseconds.
 #[derive(Debug)]
@@ -22,30 +45,45 @@ pub(crate) struct Measured {
     pub(crate) latency: Histogram<u64>,
 }
 
+/// One way to make a call.
+trait Caller: Clone + Send + 'static {
+    /// Ready when the call has succeeded, to its last byte.
+    fn call(&mut self, number: u64) -> impl Future<Output = anyhow::Result<()>> + Send;
+}
+
 /// Every call must succeed: a proxy that fails calls is not faster.
 pub(crate) async fn run(
     address: SocketAddr,
     in_flight: usize,
-    size: usize,
+    work: Work,
     duration: Duration,
 ) -> anyhow::Result<Measured> {
-    let stream = TcpStream::connect(address).await?;
-    stream.set_nodelay(true)?;
-    let (sender, connection) = h2::client::Builder::new()
-        .initial_window_size(1 << 20)
-        .initial_connection_window_size(1 << 24)
-        .initial_max_send_streams(in_flight)
-        .handshake::<_, Bytes>(stream)
-        .await?;
-    let mut driver = JoinSet::new();
-    driver.spawn(async move { drop(connection.await) });
+    match work.client {
+        Client::H2 => {
+            let (caller, _driver) = raw::Raw::connect(address, in_flight, work).await?;
+            crowd(&caller, in_flight, duration).await
+        }
+        Client::Tonic => {
+            crowd(
+                &tonic::Tonic::connect(address, work).await?,
+                in_flight,
+                duration,
+            )
+            .await
+        }
+    }
+}
 
-    let message = message(size);
+async fn crowd(
+    caller: &impl Caller,
+    in_flight: usize,
+    duration: Duration,
+) -> anyhow::Result<Measured> {
     let begun = Instant::now();
     let end = begun + duration;
     let mut callers = JoinSet::new();
-    for _ in 0..in_flight {
-        callers.spawn(caller(sender.clone(), message.clone(), end));
+    for number in 0..in_flight {
+        callers.spawn(repeat(caller.clone(), number as u64, in_flight as u64, end));
     }
     let mut latency = Histogram::new(3)?;
     while let Some(caller) = callers.join_next().await {
@@ -58,52 +96,35 @@ pub(crate) async fn run(
     })
 }
 
-fn message(size: usize) -> Bytes {
-    let mut framed = BytesMut::with_capacity(size + 5);
-    framed.put_u8(0);
-    framed.put_u32(u32::try_from(size).expect("a small message"));
-    framed.put_bytes(b'x', size);
-    framed.freeze()
-}
-
-async fn caller(
-    mut sender: SendRequest<Bytes>,
-    message: Bytes,
+async fn repeat(
+    mut caller: impl Caller,
+    mut number: u64,
+    step: u64,
     end: Instant,
 ) -> anyhow::Result<Histogram<u64>> {
     let mut latency = Histogram::new(3)?;
     while Instant::now() < end {
         let begun = Instant::now();
-        sender = sender.ready().await?;
-        call(&mut sender, message.clone()).await?;
+        caller.call(number).await?;
+        number += step;
         latency.record(u64::try_from(begun.elapsed().as_micros())?)?;
     }
     Ok(latency)
 }
 
-async fn call(sender: &mut SendRequest<Bytes>, message: Bytes) -> anyhow::Result<()> {
-    let expected = message.len();
-    let request = Request::builder()
-        .method("POST")
-        .uri(format!("http://{SERVICE}{METHOD}"))
-        .header("content-type", "application/grpc")
-        .header("te", "trailers")
-        .body(())?;
-    let (response, mut stream) = sender.send_request(request, false)?;
-    stream.send_data(message, true)?;
-    let response = response.await?;
-    let headers = response.headers().clone();
-    let mut body = response.into_body();
-    let mut received = 0;
-    while let Some(piece) = body.data().await {
-        let piece = piece?;
-        body.flow_control().release_capacity(piece.len())?;
-        received += piece.len();
+impl Work {
+    fn path(self) -> &'static str {
+        match self.messages {
+            1 => METHOD,
+            _ => STREAM,
+        }
     }
-    // Trailers-Only: the status stands among the headers.
-    let end = body.trailers().await?.unwrap_or(headers);
-    let status = end.get("grpc-status").context("no grpc-status")?;
-    ensure!(status == "0", "the call failed: {end:?}");
-    ensure!(received == expected, "{received} bytes of {expected}");
-    Ok(())
+
+    fn message(self) -> Bytes {
+        let mut framed = BytesMut::with_capacity(self.size + 5);
+        framed.put_u8(0);
+        framed.put_u32(u32::try_from(self.size).expect("a small message"));
+        framed.put_bytes(b'x', self.size);
+        framed.freeze()
+    }
 }

@@ -9,6 +9,7 @@ use serde_json::json;
 use tokio::process::Command;
 
 use super::process::Process;
+use super::report;
 use super::topology::Topology;
 use super::{METHOD, SERVICE};
 
@@ -60,27 +61,63 @@ pub(crate) async fn start(folder: &Path, application: SocketAddr) -> anyhow::Res
         address: address.parse().context("the outbound address")?,
         proxies: vec![caller, callee],
         metrics: vec![caller_addresses.health, callee_addresses.health],
+        files: vec![folder.join("caller.toml"), folder.join("callee.toml")],
         beside: vec![registry.process],
     })
 }
 
-/// A comparison with what others measure is fair only if ours measured too: series of the method, on both sides.
-pub(crate) async fn assert_observed(topologies: &[Topology]) -> anyhow::Result<()> {
+/// A comparison with what others measure is fair only if ours measured too: both sides have counted every call and every message, the
+/// unary ones in series of their method. Prints the limits in force.
+pub(crate) async fn assert_observed(
+    topologies: &[Topology],
+    calls: u64,
+    messages: u32,
+) -> anyhow::Result<()> {
     let ours = topologies
         .iter()
         .find(|topology| topology.name == "outrigger")
         .context("no pair of ours")?;
-    let method = METHOD.trim_start_matches('/');
+    // A method that no contract knows gets no series of its own.
+    let method = match messages {
+        1 => METHOD.trim_start_matches('/'),
+        _ => "other",
+    };
     let families = [
         "grpc_client_attempt_started_total",
         "grpc_server_call_started_total",
     ];
     for (address, family) in ours.metrics.iter().zip(families) {
         let text = get(*address, "/metrics").await?;
-        let counted = text
+        let sum = |of: &[&str]| -> f64 {
+            let lines = text
+                .lines()
+                .filter(|line| of.iter().all(|part| line.contains(part)));
+            lines
+                .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
+                .sum()
+        };
+        let expected = [
+            (sum(&[family, method]), calls),
+            (
+                sum(&["outrigger_call_messages_total", "way=\"request\"", method]),
+                calls,
+            ),
+            (
+                sum(&["outrigger_call_messages_total", "way=\"response\"", method]),
+                calls * u64::from(messages),
+            ),
+        ];
+        for (counted, made) in expected {
+            ensure!(
+                counted >= made as f64,
+                "{address} counted {counted} of {made} of {method}:\n{text}"
+            );
+        }
+        let limits = text
             .lines()
-            .any(|line| line.starts_with(family) && line.contains(method));
-        ensure!(counted, "{address} has no {family} of {method}:\n{text}");
+            .filter(|line| line.starts_with("outrigger_limit{"));
+        report::say(&format!("# limits of {address}"));
+        limits.for_each(report::say);
     }
     Ok(())
 }

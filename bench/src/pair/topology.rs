@@ -1,9 +1,14 @@
 //! A way from the load to the application.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
+use anyhow::Context as _;
+
+use super::application::Application;
 use super::process::Process;
+use super::report;
 
 /// Where to call, and the proxies on the way.
 #[derive(Debug)]
@@ -13,6 +18,8 @@ pub(crate) struct Topology {
     pub(crate) proxies: Vec<Process>,
     /// Where the proxies tell their metrics.
     pub(crate) metrics: Vec<SocketAddr>,
+    /// What the proxies were told.
+    pub(crate) files: Vec<PathBuf>,
     /// What has to run but carries no call.
     #[expect(dead_code, reason = "held so that it lives as long as the proxies")]
     pub(crate) beside: Vec<Process>,
@@ -20,14 +27,25 @@ pub(crate) struct Topology {
 
 impl Topology {
     /// No proxy at all.
-    pub(crate) fn direct(address: SocketAddr) -> Self {
+    pub(crate) fn direct(application: Application) -> Self {
         Self {
             name: "direct",
-            address,
+            address: application.address,
             proxies: Vec::new(),
             metrics: Vec::new(),
-            beside: Vec::new(),
+            files: Vec::new(),
+            beside: vec![application.process],
         }
+    }
+
+    /// What the proxies run with, beside their defaults.
+    pub(crate) fn print_files(&self) -> anyhow::Result<()> {
+        for file in &self.files {
+            let text = std::fs::read_to_string(file)
+                .with_context(|| format!("read {}", file.display()))?;
+            report::say(&format!("# {} of {}\n{text}", file.display(), self.name));
+        }
+        Ok(())
     }
 
     /// Processor time of the proxies together.

@@ -5,12 +5,17 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use rand::RngExt;
+use smallvec::SmallVec;
+use tokio::time::Instant;
 
 use super::endpoint::Endpoint;
 use super::{Reach, ewma, p2c};
 use crate::breaker::{self, Permit, guard};
 use crate::connect::State;
 use crate::snapshot::Target;
+
+/// As many endpoints as most services have: a choice among them allocates nothing.
+type Few<T> = SmallVec<[T; 8]>;
 
 /// What the choice came to.
 #[derive(Debug)]
@@ -33,14 +38,22 @@ pub struct Picked {
     pub overruled: bool,
 }
 
+/// One moment, as those who keep it tell it.
+#[derive(Clone, Copy, Debug)]
+pub struct Time {
+    pub now: Instant,
+    /// Since the process began.
+    pub millis: u64,
+    pub short: u32,
+}
+
 /// Chooses among the targets in order: a later one only when nobody of the earlier ones can be asked.
 pub fn choose(
     targets: &[Arc<Target>],
     reach: &impl Reach,
     config: &breaker::Config,
     tried: &[Arc<str>],
-    now: u64,
-    short_now: u32,
+    time: Time,
 ) -> Choice {
     let mut verdict = Choice::Empty;
     for target in targets {
@@ -49,7 +62,7 @@ pub fn choose(
             verdict = Choice::Wait;
             continue;
         };
-        match among(endpoints, reach, config, tried, now, short_now) {
+        match among(endpoints, reach, config, tried, time) {
             picked @ Choice::Picked(_) => return picked,
             Choice::Empty => {}
             open @ Choice::BreakerOpen(_) => {
@@ -70,21 +83,21 @@ fn among(
     reach: &impl Reach,
     config: &breaker::Config,
     tried: &[Arc<str>],
-    now: u64,
-    short_now: u32,
+    time: Time,
 ) -> Choice {
-    let healthy: Vec<&Arc<Endpoint>> = endpoints
+    let now = time.millis;
+    let healthy: Few<&Arc<Endpoint>> = endpoints
         .iter()
         .filter(|endpoint| endpoint.healthy)
         .collect();
     if healthy.is_empty() {
         return Choice::Empty;
     }
-    let mut ready = Vec::with_capacity(healthy.len());
+    let mut ready = Few::new();
     let mut connecting = false;
     let mut open = Vec::new();
     for (index, endpoint) in healthy.iter().enumerate() {
-        match reach.state(endpoint) {
+        match reach.state(endpoint, time.now) {
             State::Ready => ready.push(index),
             State::Connecting | State::Idle | State::Backoff => {
                 reach.warm(endpoint);
@@ -102,7 +115,7 @@ fn among(
     let is_open =
         |index: usize, open: &[(usize, u64)]| open.iter().any(|(known, _)| *known == index);
     let ejected = guard::ejected(open.clone(), healthy.len());
-    let mut candidates: Vec<usize> = ready
+    let mut candidates: Few<usize> = ready
         .iter()
         .copied()
         .filter(|index| !ejected.contains(index))
@@ -113,7 +126,7 @@ fn among(
     prefer(&mut candidates, |index| !tried.contains(&healthy[index].id));
     let mut random = rand::rng();
     while !candidates.is_empty() {
-        let views = views(&healthy, &candidates, short_now);
+        let views = views(&healthy, &candidates, time.short);
         let Some(position) = p2c::pick(&views, &mut random) else {
             break;
         };
@@ -146,13 +159,13 @@ fn among(
 }
 
 /// Keeps those that are preferred, if there are any.
-fn prefer(candidates: &mut Vec<usize>, preferred: impl Fn(usize) -> bool) {
+fn prefer(candidates: &mut Few<usize>, preferred: impl Fn(usize) -> bool) {
     if candidates.iter().any(|index| preferred(*index)) {
         candidates.retain(|index| preferred(*index));
     }
 }
 
-fn views(healthy: &[&Arc<Endpoint>], candidates: &[usize], now: u32) -> Vec<p2c::Candidate> {
+fn views(healthy: &[&Arc<Endpoint>], candidates: &[usize], now: u32) -> Few<p2c::Candidate> {
     // An endpoint without history starts from the median of the others, or it would draw more than its share at first.
     let start = || {
         let mut known: Vec<f32> = candidates

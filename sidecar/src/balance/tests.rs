@@ -47,7 +47,7 @@ impl Fake {
 }
 
 impl Reach for Fake {
-    fn state(&self, endpoint: &Arc<Endpoint>) -> State {
+    fn state(&self, endpoint: &Arc<Endpoint>, _: Instant) -> State {
         self.states
             .borrow()
             .get(&endpoint.id)

@@ -5,7 +5,6 @@
 //! long as somebody asked lately.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
 use std::future::Future;
 use std::pin::pin;
 use std::rc::Rc;
@@ -13,6 +12,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+use hashbrown::HashMap;
 use http::uri::Scheme;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout};
@@ -114,11 +114,13 @@ impl Pool {
     }
 
     /// Whether a call can go to `endpoint` now.
-    pub fn state(&self, endpoint: &Arc<Endpoint>) -> State {
-        let Some(entry) = self.known(endpoint) else {
+    pub fn state(&self, endpoint: &Arc<Endpoint>, now: Instant) -> State {
+        let entries = self.entries.borrow();
+        let entry = entries.get(&endpoint.id);
+        let Some(entry) = entry.filter(|entry| entry.leads_to(endpoint)) else {
             return State::Idle;
         };
-        entry.asked.set(Instant::now());
+        entry.asked.set(now);
         entry.state()
     }
 
@@ -158,6 +160,10 @@ impl Pool {
         self: &Rc<Self>,
         endpoint: &Arc<Endpoint>,
     ) -> Result<Rc<Client>, Error> {
+        let known = self.known(endpoint);
+        if let Some(client) = known.and_then(|entry| entry.roomiest()) {
+            return Ok(client);
+        }
         let entry = self.entry(endpoint);
         let until = Instant::now() + self.parts.limits.connect.timeout * 2;
         loop {
@@ -420,7 +426,9 @@ impl Entry {
     }
 
     fn leads_to(&self, endpoint: &Endpoint) -> bool {
-        self.endpoint.address == endpoint.address && self.endpoint.identity == endpoint.identity
+        std::ptr::eq(&raw const *self.endpoint, endpoint)
+            || (self.endpoint.address == endpoint.address
+                && self.endpoint.identity == endpoint.identity)
     }
 
     fn state(&self) -> State {

@@ -4,7 +4,7 @@
 
 use bytes::Bytes;
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use http::{HeaderMap, Method, StatusCode};
 
 use super::hpack::Field;
 use crate::grpc::is_grpc;
@@ -180,7 +180,7 @@ impl Gathered {
                 return Err(Malformed("te is not trailers"));
             }
             b"content-length" => self.take_length(&field.value)?,
-            b"host" => return self.take_host(field.value),
+            b"host" => return self.take_host(field.value.into_bytes()),
             _ => {}
         }
         self.append(field)
@@ -191,10 +191,10 @@ impl Gathered {
         if self.headers.capacity() == 0 {
             self.headers.reserve(USUAL);
         }
-        let name = HeaderName::from_lowercase(&field.name)
-            .map_err(|_| Malformed("a name with a byte that no name has"))?;
-        let mut value = HeaderValue::from_maybe_shared(field.value)
-            .map_err(|_| Malformed("a value with a byte that no value has"))?;
+        let name = field.name.header();
+        let name = name.ok_or(Malformed("a name with a byte that no name has"))?;
+        let value = field.value.header();
+        let mut value = value.ok_or(Malformed("a value with a byte that no value has"))?;
         value.set_sensitive(field.never_indexed);
         let fits = self.headers.try_append(name, value);
         fits.map(|_| ())
@@ -213,7 +213,7 @@ impl Gathered {
             b":status" => &mut self.pseudo.status,
             _ => return Err(Malformed("a pseudo field that is not defined")),
         };
-        match place.replace(field.value) {
+        match place.replace(field.value.into_bytes()) {
             None => Ok(()),
             Some(_) => Err(Malformed("a pseudo field twice")),
         }
@@ -272,8 +272,8 @@ mod tests {
         for line in lines.split('\n').filter(|line| !line.is_empty()) {
             let (name, value) = line.split_once(' ').unwrap_or((line, ""));
             gathered.add(Field {
-                name: Bytes::copy_from_slice(name.as_bytes()),
-                value: Bytes::copy_from_slice(value.as_bytes()),
+                name: Bytes::copy_from_slice(name.as_bytes()).into(),
+                value: Bytes::copy_from_slice(value.as_bytes()).into(),
                 never_indexed: false,
             });
         }

@@ -16,24 +16,41 @@ mod huffman;
 /// Numbers.
 mod integer;
 
+/// Names and values.
+mod text;
+
 #[cfg(test)]
 mod tests;
 
-use bytes::Bytes;
-
 pub use decode::{Bounds, Decoder, Size};
 pub use encode::{Encoder, Indexing};
+pub use text::{Name, Value};
 
 /// A field of a header list, its name in lower case as it was sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Field {
-    pub name: Bytes,
-    pub value: Bytes,
+    pub name: Name,
+    pub value: Value,
     /// Its sender forbids whoever forwards it to put it into a table (RFC 7541, 6.2.3).
     pub never_indexed: bool,
 }
 
 impl Field {
+    /// Name and value checked, if they can be. A pseudo field becomes no header, so its value stays text too.
+    #[must_use]
+    fn check(self) -> Self {
+        let name = self.name.check();
+        let value = match &name {
+            Name::Checked(_) => self.value.check(),
+            Name::Text(_) => self.value,
+        };
+        Self {
+            name,
+            value,
+            ..self
+        }
+    }
+
     /// What it counts for in a header list and in a table: RFC 7541, 4.1.
     pub fn size(&self) -> usize {
         table::size(&self.name, &self.value)

@@ -16,9 +16,9 @@ const LONGEST_PATH: usize = 256;
 #[derive(Debug)]
 pub struct Line<'a> {
     pub direction: Direction,
-    pub peer: &'a Arc<str>,
+    pub peer: &'a str,
     pub service: &'a Arc<str>,
-    pub path: &'a Arc<str>,
+    pub path: &'a str,
     pub facts: &'a Facts,
     pub outcome: &'a Outcome,
     pub context: &'a trace::Context,
@@ -35,7 +35,7 @@ macro_rules! line {
         tracing::$level!(
             target: "outrigger::call",
             direction = line.direction.name(),
-            peer = &**line.peer,
+            peer = line.peer,
             service = &**line.service,
             method = %method(promise, line.path),
             kind = promise.map(|promise| promise.kind.name()),

@@ -2,10 +2,10 @@
 //!
 //! A call resolves its handles once per service and method; a bound on the number of label sets holds whatever a contract says.
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
+use hashbrown::{Equivalent, HashMap};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -20,7 +20,8 @@ use crate::outcome::{By, Counts, Outcome};
 
 pub(crate) type Labels = Vec<(&'static str, String)>;
 /// Handles by direction, service and method.
-type Table<H> = HashMap<(Direction, Arc<str>, Arc<str>), Arc<H>>;
+type Table<H> = HashMap<Key, Arc<H>>;
+type Key = (Direction, Arc<str>, Arc<str>);
 type Histograms = Family<Labels, Histogram, fn() -> Histogram>;
 
 /// Methods with series of their own, over all services; further ones count as `other`.
@@ -46,6 +47,16 @@ const SIZE: [f64; 13] = [
     1_073_741_824.0,
     4_294_967_296.0,
 ];
+
+/// Finds handles without a copy of their key.
+#[derive(Hash)]
+struct Wanted<'a>(Direction, &'a str, &'a str);
+
+impl Equivalent<Key> for Wanted<'_> {
+    fn equivalent(&self, (direction, service, method): &Key) -> bool {
+        self.0 == *direction && self.1 == &**service && self.2 == &**method
+    }
+}
 
 /// All metrics of calls.
 #[derive(Clone, Debug)]
@@ -342,10 +353,10 @@ impl Metrics {
         method: &Arc<str>,
     ) -> Arc<CallHandles> {
         let mut known = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = (direction, service.clone(), method.clone());
-        if let Some(handles) = known.get(&key) {
+        if let Some(handles) = known.get(&Wanted(direction, service, method)) {
             return handles.clone();
         }
+        let key = (direction, service.clone(), method.clone());
         let method: Arc<str> = if known.len() >= MAX_METHODS {
             "other".into()
         } else {
@@ -390,10 +401,10 @@ impl Metrics {
     /// The series of the attempts of one method; resolved once.
     pub fn attempt(&self, service: &Arc<str>, method: &Arc<str>) -> Arc<AttemptHandles> {
         let mut known = self.attempts.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = (Direction::Outbound, service.clone(), method.clone());
-        if let Some(handles) = known.get(&key) {
+        if let Some(handles) = known.get(&Wanted(Direction::Outbound, service, method)) {
             return handles.clone();
         }
+        let key = (Direction::Outbound, service.clone(), method.clone());
         let shown: &str = if known.len() >= MAX_METHODS {
             "other"
         } else {

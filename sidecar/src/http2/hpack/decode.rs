@@ -111,6 +111,10 @@ impl Decoder {
             Item::Capacity(capacity) => return self.resize(capacity),
             Item::Field { field, inserted } => (field, inserted),
         };
+        let field = match inserted {
+            true => field.check(),
+            false => field,
+        };
         self.began = true;
         self.size.bytes += field.size();
         self.size.count += 1;
@@ -147,12 +151,12 @@ impl Decoder {
         let inserted = first & 0x40 != 0;
         let name = integer::decode(bytes, if inserted { 6 } else { 4 })?;
         let name = match name {
-            0 => string(bytes)?,
+            0 => string(bytes)?.into(),
             index => self.table.entry(index).ok_or(Error::Index(index))?.0,
         };
         let field = Field {
             name,
-            value: string(bytes)?,
+            value: string(bytes)?.into(),
             never_indexed: first & 0xf0 == 0x10,
         };
         Ok(Item::Field { field, inserted })

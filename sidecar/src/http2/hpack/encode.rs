@@ -85,7 +85,7 @@ impl Encoder {
         }
         if indexing == Indexing::Incremental {
             let copy = |text: &[u8]| Bytes::copy_from_slice(text);
-            self.table.insert(copy(name), copy(value));
+            self.table.insert(copy(name).into(), copy(value).into());
         }
     }
 

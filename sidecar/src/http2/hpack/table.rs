@@ -5,6 +5,8 @@ use std::sync::LazyLock;
 
 use bytes::Bytes;
 
+use super::{Field, Name, Value};
+
 /// An entry counts this much besides its name and value.
 const OVERHEAD: usize = 32;
 
@@ -32,6 +34,21 @@ static TAGS: LazyLock<Tags> = LazyLock::new(|| {
         tags.push_front(Tag::of(name.as_bytes(), value.as_bytes()));
     }
     tags
+});
+
+/// The static table, checked.
+static ENTRIES: LazyLock<Vec<Entry>> = LazyLock::new(|| {
+    let bytes = |text: &'static str| Bytes::from_static(text.as_bytes());
+    let entries = STATIC.iter().map(|(name, value)| {
+        let field = Field {
+            name: bytes(name).into(),
+            value: bytes(value).into(),
+            never_indexed: false,
+        };
+        let Field { name, value, .. } = field.check();
+        Entry { name, value }
+    });
+    entries.collect()
 });
 
 /// What is looked at first when a field is searched: one in four thousand millions is found in vain.
@@ -116,10 +133,10 @@ pub(super) fn size(name: &[u8], value: &[u8]) -> usize {
     name.len() + value.len() + OVERHEAD
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Entry {
-    name: Bytes,
-    value: Bytes,
+    name: Name,
+    value: Value,
 }
 
 /// Where a field stands in the tables.
@@ -150,13 +167,10 @@ impl Table {
         }
     }
 
-    pub(super) fn entry(&self, index: u32) -> Option<(Bytes, Bytes)> {
+    pub(super) fn entry(&self, index: u32) -> Option<(Name, Value)> {
         let index = usize::try_from(index).ok()?.checked_sub(1)?;
-        if let Some((name, value)) = STATIC.get(index) {
-            let bytes = |text: &'static str| Bytes::from_static(text.as_bytes());
-            return Some((bytes(name), bytes(value)));
-        }
-        let entry = self.entries.get(index - STATIC.len())?;
+        let dynamic = || self.entries.get(index - ENTRIES.len());
+        let entry = ENTRIES.get(index).or_else(dynamic)?;
         Some((entry.name.clone(), entry.value.clone()))
     }
 
@@ -190,7 +204,7 @@ impl Table {
     }
 
     /// One that is larger than the table empties it, and is not in it (RFC 7541, 4.4).
-    pub(super) fn insert(&mut self, name: Bytes, value: Bytes) {
+    pub(super) fn insert(&mut self, name: Name, value: Value) {
         let size = size(&name, &value);
         self.shrink_to(self.capacity.saturating_sub(size));
         if size <= self.capacity {

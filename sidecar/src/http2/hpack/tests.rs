@@ -26,7 +26,7 @@ fn decode(decoder: &mut Decoder, block: &[u8]) -> Result<Vec<(String, String)>, 
 }
 
 fn text(field: &Field) -> (String, String) {
-    let text = |bytes: &Bytes| String::from_utf8(bytes.to_vec()).unwrap();
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
     (text(&field.name), text(&field.value))
 }
 
@@ -262,8 +262,8 @@ fn a_smaller_table_is_announced_before_the_next_field() {
 #[test]
 fn what_never_is_indexed_stays_so_on_the_next_hop() {
     let field = Field {
-        name: Bytes::from_static(b":path"),
-        value: Bytes::from_static(b"/"),
+        name: Bytes::from_static(b":path").into(),
+        value: Bytes::from_static(b"/").into(),
         never_indexed: true,
     };
     let mut block = Vec::new();
