@@ -1,5 +1,6 @@
 //! Comparisons that a person runs on a calm machine, and CI runs short to see that they still work.
 
+mod connections;
 mod pair;
 
 use std::process::ExitCode;
@@ -21,6 +22,8 @@ enum Bench {
     /// A unary call: direct, through a pair of sidecars, through a pair of Envoys with the same features,
     /// and through a pair of forwarders without any
     Pair(pair::Args),
+    /// Idle connections and handshakes of the same pairs: memory and CPU of each
+    Connections(connections::Args),
     /// The application behind the proxies; started by `pair`
     #[command(hide = true)]
     Serve,
@@ -37,6 +40,7 @@ fn main() -> ExitCode {
     let outcome = match (runtime, Arguments::parse().bench) {
         (Err(error), _) => Err(error.into()),
         (Ok(runtime), Bench::Pair(args)) => runtime.block_on(pair::run(args)),
+        (Ok(runtime), Bench::Connections(args)) => runtime.block_on(connections::run(args)),
         (Ok(runtime), Bench::Serve) => runtime.block_on(pair::application::serve()),
         (Ok(runtime), Bench::Forward(args)) => runtime.block_on(pair::bare::serve(args)),
     };

@@ -7,11 +7,11 @@ pub(crate) mod application;
 pub(crate) mod bare;
 pub(crate) mod certificates;
 mod envoy;
-mod load;
+pub(crate) mod load;
 mod outrigger;
 mod process;
 pub(crate) mod report;
-mod topology;
+pub(crate) mod topology;
 
 use std::path::Path;
 use std::time::Duration;
@@ -100,7 +100,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
 }
 
 /// Every way to the application. What the last one holds lives as long as it does.
-async fn start(folder: &Path) -> anyhow::Result<Vec<Topology>> {
+pub(crate) async fn start(folder: &Path) -> anyhow::Result<Vec<Topology>> {
     let application = application::start(folder).await?;
     let address = application.address;
     certificates::write(folder)?;

@@ -65,6 +65,11 @@ async fn wrapped(
     output: &Output,
 ) -> anyhow::Result<ExitCode> {
     let config = Config::load(&args.sidecar.config)?;
+    anyhow::ensure!(
+        config.handover.is_none(),
+        "handover is set in {}, but what is replaced here would take its application along; remove it, or run the application and `outrigger sidecar` by themselves",
+        args.sidecar.config.display()
+    );
     let listen = config
         .application
         .as_ref()

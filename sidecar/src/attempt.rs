@@ -156,14 +156,15 @@ impl<S: Stage> Stage for Attempt<S> {
     async fn call(&self, mut call: Call) -> Result<Reply, Error> {
         let body = std::mem::replace(&mut call.body, observe::empty());
         let source = Source::new(body, self.policy.buffer, &self.shared.retry_bytes);
-        self.upstream.budget.deposit(Instant::now());
+        let mut started = Instant::now();
+        self.upstream.budget.deposit(started);
         let mut progress = Progress::default();
         loop {
             call.attempt = progress.repeats + 1;
-            let started = Instant::now();
             let result = self.inner.call(copy(&call, &source)).await;
             if matches!(&result, Err(error) if error.unsent) {
                 self.undo(&mut progress, &source).await?;
+                started = Instant::now();
                 continue;
             }
             let held = hold::judge(result, self.judge(&call, started), kind(&call)).await;
@@ -204,6 +205,7 @@ impl<S: Stage> Stage for Attempt<S> {
                     sleep(wait).await;
                 }
             }
+            started = Instant::now();
         }
     }
 }

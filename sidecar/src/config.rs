@@ -34,6 +34,9 @@ pub struct Config {
     /// Written once all listeners are bound, so that whoever started this process learns the ports.
     #[serde(default)]
     pub report: Option<PathBuf>,
+    /// A Unix socket over which a new process with this file takes the listening sockets of the one that runs, and replaces it.
+    #[serde(default)]
+    pub handover: Option<PathBuf>,
     /// Data-plane threads. Each owns its connections, so every thread adds a connection to every endpoint in use.
     #[serde(default = "one_thread")]
     pub threads: usize,

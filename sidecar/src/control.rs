@@ -110,6 +110,14 @@ impl Control {
         }
     }
 
+    /// Another process of the same instance is registered in our place: it feeds the checks from now on.
+    pub async fn hand_over(&self) {
+        self.halt.cancel();
+        if timeout(LEAVE, self.registering.wait()).await.is_err() {
+            tracing::warn!("the registry did not answer in time");
+        }
+    }
+
     /// Ends the checks, then removes proxy and application from the registry.
     pub async fn deregister(&self) {
         self.shared.set_draining();

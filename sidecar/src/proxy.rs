@@ -26,10 +26,14 @@ use crate::{connect, http2, tls};
 /// Leaving in order.
 mod drain;
 
+/// Being replaced by another process.
+mod handover;
+
 /// One data-plane thread.
 mod thread;
 
-use drain::Signals;
+use drain::{How, Signals};
+use handover::{Door, Inherited, Predecessor};
 use thread::{Seed, Sockets};
 
 /// Where a bound sidecar listens.
@@ -72,6 +76,8 @@ pub enum Error {
     Thread(#[source] io::Error),
     #[error("a data-plane thread ended unasked")]
     ThreadEnded,
+    #[error("cannot offer the sockets to a successor at {}: {source}; check that the folder is there and writable", path.display())]
+    Handover { path: PathBuf, source: io::Error },
     #[error("a bound socket is unusable: {0}")]
     Socket(#[source] io::Error),
 }
@@ -85,6 +91,8 @@ pub struct Proxy {
     sockets: Sockets,
     health: Bound,
     addresses: Addresses,
+    door: Option<Door>,
+    predecessor: Option<Predecessor>,
 }
 
 #[derive(Serialize)]
@@ -106,28 +114,15 @@ impl Shutdown {
 // === impl Proxy ===
 
 impl Proxy {
-    /// Takes all sockets and writes the report. Nothing is accepted yet; connections wait in the backlog.
+    /// Takes all sockets, those of a process to be replaced first, and writes the report. Nothing is accepted yet; connections wait in
+    /// the backlog.
     pub fn bind(config: Config) -> Result<Self, Error> {
         let shared = Shared::new(Arc::new(config))?;
         let config = Arc::clone(&shared.config);
         let client = Client::new(&config.registry.address, token(&config)?.as_deref())?;
-        let search = config.port_search;
-        let tcp = |address: SocketAddr| Bound::bind(&Address::Tcp(address), search);
-        let sockets = Sockets {
-            outbound: Bound::bind(&config.outbound.bind, search)?,
-            upstreams: bind_upstreams(&config)?,
-            inbound: config
-                .application
-                .as_ref()
-                .map(|_| tcp(config.inbound.bind))
-                .transpose()?,
-            edge: config
-                .edge
-                .as_ref()
-                .map(|edge| tcp(edge.plain))
-                .transpose()?,
-        };
-        let health = tcp(config.health.bind)?;
+        let inherited = config.handover.as_deref().map(Inherited::ask);
+        let mut inherited = inherited.unwrap_or_default();
+        let (sockets, health) = bind(&config, &mut inherited)?;
         let addresses = sockets.addresses(&health).map_err(Error::Socket)?;
         if let Some(path) = &config.report {
             report(path, &addresses).map_err(|source| Error::Report {
@@ -135,6 +130,7 @@ impl Proxy {
                 source,
             })?;
         }
+        let door = config.handover.as_deref().map(open).transpose()?;
         Ok(Self {
             config,
             shared,
@@ -142,6 +138,8 @@ impl Proxy {
             sockets,
             health,
             addresses,
+            door,
+            predecessor: inherited.predecessor(),
         })
     }
 
@@ -158,6 +156,8 @@ impl Proxy {
             sockets,
             health,
             addresses,
+            door,
+            predecessor,
         } = self;
         let identity = Arc::new(Current::default());
         let metrics = Metrics::default();
@@ -172,6 +172,7 @@ impl Proxy {
             bounds: metrics.bounds,
         };
         let threads = thread::start(&seed, &sockets, config.threads)?;
+        let offered = sockets.named(&health).map_err(Error::Socket)?;
         drop(sockets);
 
         let tasks = TaskTracker::new();
@@ -183,7 +184,8 @@ impl Proxy {
             pulses: threads.pulses(),
             shared: Arc::clone(&shared),
         };
-        tasks.spawn(admin::serve(health, view, stop.clone()));
+        let told = stop.child_token();
+        tasks.spawn(admin::serve(health, view, told.clone()));
         let trusted = {
             let shared = Arc::clone(&shared);
             move |domain: &str| shared.set_trust_domain(domain)
@@ -205,12 +207,36 @@ impl Proxy {
             shutdown: stop.clone(),
         });
 
-        let ended = tokio::select! {
-            () = shutdown.begin.cancelled() => Ok(()),
-            () = threads.ended() => Err(Error::ThreadEnded),
-            () = readiness.narrate() => Ok(()),
+        if let Some(predecessor) = predecessor {
+            let readiness = Arc::clone(&readiness);
+            tasks.spawn(dismiss(predecessor, readiness, stop.clone()));
+        }
+        let replaced = async {
+            match door {
+                Some(door) => door.replaced(offered, stop.clone()).await,
+                None => std::future::pending().await,
+            }
         };
-        drain::drain(&config.drain, &signals, &control, &readiness, &shutdown).await;
+
+        let (how, ended) = tokio::select! {
+            () = shutdown.begin.cancelled() => (How::Leaving, Ok(())),
+            () = replaced => (How::Replaced, Ok(())),
+            () = threads.ended() => (How::Leaving, Err(Error::ThreadEnded)),
+            () = readiness.narrate() => (How::Leaving, Ok(())),
+        };
+        if how == How::Replaced {
+            // The successor answers on the same socket.
+            told.cancel();
+        }
+        drain::drain(
+            &config.drain,
+            how,
+            &signals,
+            &control,
+            &readiness,
+            &shutdown,
+        )
+        .await;
         threads.join().await;
         stop.cancel();
         tasks.close();
@@ -261,19 +287,51 @@ fn token(config: &Config) -> Result<Option<String>, Error> {
     Ok(Some(text.trim().to_owned()))
 }
 
-fn bind_upstreams(config: &Config) -> Result<Vec<(String, Bound)>, bind::Error> {
+/// All sockets: what the predecessor had, else anew.
+fn bind(config: &Config, inherited: &mut Inherited) -> Result<(Sockets, Bound), bind::Error> {
+    let search = config.port_search;
+    let mut any = |name: &str, address: &Address| match inherited.any(name, address, search) {
+        Some(bound) => Ok(bound),
+        None => Bound::bind(address, search),
+    };
+    let inbound = config.application.as_ref().map(|_| config.inbound.bind);
+    let edge = config.edge.as_ref().map(|edge| edge.plain);
     let own_port = config
         .upstreams
         .iter()
         .filter_map(|upstream| Some((upstream.name.clone(), upstream.bind?)));
-    own_port
-        .map(|(name, address)| {
-            Ok((
-                name,
-                Bound::bind(&Address::Tcp(address), config.port_search)?,
-            ))
-        })
-        .collect()
+    let sockets = Sockets {
+        outbound: any("outbound", &config.outbound.bind)?,
+        inbound: inbound
+            .map(|address| any("inbound", &Address::Tcp(address)))
+            .transpose()?,
+        edge: edge
+            .map(|address| any("edge", &Address::Tcp(address)))
+            .transpose()?,
+        upstreams: own_port
+            .map(|(name, address)| {
+                let bound = any(&thread::upstream(&name), &Address::Tcp(address))?;
+                Ok((name, bound))
+            })
+            .collect::<Result<_, bind::Error>>()?,
+    };
+    let health = any("health", &Address::Tcp(config.health.bind))?;
+    Ok((sockets, health))
+}
+
+fn open(path: &std::path::Path) -> Result<Door, Error> {
+    Door::open(path).map_err(|source| Error::Handover {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+/// Lets the replaced process go as soon as this one can take over everything it does.
+async fn dismiss(predecessor: Predecessor, readiness: Arc<Readiness>, stop: CancellationToken) {
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = readiness.ready() => predecessor.dismiss(),
+    }
 }
 
 /// Written beside and renamed, so that whoever waits for the file reads all of it.

@@ -37,6 +37,8 @@ pub struct Reply<S> {
 struct Completed {
     body: Option<Body>,
     judge: Judge,
+    /// Nobody asks this judge how long anything took.
+    at: Instant,
     service: Arc<str>,
 }
 
@@ -52,6 +54,7 @@ pub fn layer<S>(service: &Arc<str>) -> impl Layer<S, Service = Reply<S>> + Clone
 impl<S: Stage> Stage for Reply<S> {
     async fn call(&self, call: Call) -> Result<Answer, Error> {
         let is_grpc = call.protocol == Protocol::Grpc;
+        let received = call.received;
         let reply = match self.inner.call(call).await {
             Ok(reply) => reply,
             Err(error) if is_grpc => return Ok(trailers_only(&error, &self.service)),
@@ -60,17 +63,17 @@ impl<S: Stage> Stage for Reply<S> {
         if !is_grpc {
             return Ok(reply);
         }
-        Ok(complete(reply, &self.service))
+        Ok(complete(reply, &self.service, received))
     }
 }
 
 /// Makes sure that a gRPC reply has a status.
-fn complete(mut reply: Answer, service: &Arc<str>) -> Answer {
-    let mut judge = Judge::new(true, contract::Kind::Unknown, Instant::now());
-    judge.head(reply.status, &reply.headers, Instant::now());
+fn complete(mut reply: Answer, service: &Arc<str>, at: Instant) -> Answer {
+    let mut judge = Judge::new(true, contract::Kind::Unknown, at);
+    judge.head(reply.status, &reply.headers, at);
     let whole = reply.body.is_end_stream();
     if whole || judge.answered_by_head() {
-        let outcome = judge.end(None, Instant::now());
+        let outcome = judge.end(None, at);
         if let Some((code, message)) = made_up(&outcome) {
             let mut answer = empty_answer();
             write(&mut answer.headers, code, &message, outcome.reason, service);
@@ -83,6 +86,7 @@ fn complete(mut reply: Answer, service: &Arc<str>) -> Answer {
     reply.body = Box::pin(Completed {
         body: Some(reply.body),
         judge,
+        at,
         service: service.clone(),
     });
     reply
@@ -197,7 +201,7 @@ impl Completed {
     }
 
     fn finish(&mut self, trailers: Option<HeaderMap>) -> Poll<Option<Result<Frame<Data>, Error>>> {
-        let outcome = self.judge.end(trailers.as_ref(), Instant::now());
+        let outcome = self.judge.end(trailers.as_ref(), self.at);
         let Some((code, message)) = made_up(&outcome) else {
             self.body = None;
             return Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(trailers))));
@@ -243,7 +247,7 @@ impl http_body::Body for Completed {
                 Ok(trailers) => this.finish(Some(trailers)),
                 Err(frame) => {
                     if let Some(data) = frame.data_ref() {
-                        this.judge.data(&data.bytes, Instant::now());
+                        this.judge.data(&data.bytes, || this.at);
                     }
                     Poll::Ready(Some(Ok(frame)))
                 }

@@ -160,6 +160,11 @@ impl Mesh {
         &self.clients[name].0
     }
 
+    #[track_caller]
+    pub fn client_sidecar_mut(&mut self, name: &str) -> &mut Sidecar {
+        &mut self.clients.get_mut(name).unwrap().0
+    }
+
     /// A sidecar's file for an application that the test runs itself, on `address`.
     pub fn sidecar_file(&self, service: &str, address: &str) -> std::path::PathBuf {
         let instance = format!("{service}-by-hand");

@@ -1,6 +1,6 @@
 //! One sidecar of a mesh under test: the workspace's own program, started with the file an operator would write.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -19,6 +19,7 @@ pub struct Sidecar {
     pub instance: String,
     pub addresses: Addresses,
     process: Process,
+    folder: PathBuf,
     http: reqwest::Client,
 }
 
@@ -39,7 +40,8 @@ impl Sidecar {
     pub async fn start(instance: &str, config: &str, folder: &Path) -> Self {
         let file = folder.join("sidecar.toml");
         let report = folder.join("addresses.json");
-        let config = format!("report = {:?}\n{config}", report.display().to_string());
+        let handover = folder.join("handover.sock");
+        let config = format!("report = {report:?}\nhandover = {handover:?}\n{config}");
         std::fs::write(&file, config).unwrap();
         let mut command = Command::new(binary::outrigger());
         command.arg("sidecar").arg("--config").arg(&file);
@@ -54,8 +56,29 @@ impl Sidecar {
             instance: instance.to_owned(),
             addresses,
             process,
+            folder: folder.to_owned(),
             http: reqwest::Client::new(),
         }
+    }
+
+    /// Starts a new process with the same file, which takes the sockets; the old one has to end by itself, in order.
+    pub async fn replace(&mut self) {
+        let mut command = Command::new(binary::outrigger());
+        command
+            .arg("sidecar")
+            .arg("--config")
+            .arg(self.folder.join("sidecar.toml"));
+        let log = self.folder.join("sidecar.2.log");
+        let new = Process::start(&self.instance, command, &log);
+        let mut old = std::mem::replace(&mut self.process, new);
+        let status = old.wait(LEAVING).await;
+        assert!(
+            status.success(),
+            "{} ended with {status}:\n{}\n{}",
+            self.instance,
+            old.output(),
+            self.process.output()
+        );
     }
 
     /// Waits until a path of the health port answers 200.

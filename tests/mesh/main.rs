@@ -9,6 +9,7 @@ mod breaker;
 mod deadline;
 mod drain;
 mod fidelity;
+mod handover;
 mod hostile;
 mod identity;
 mod instance_lost;

@@ -47,12 +47,13 @@ enum Side {
 }
 
 pub(crate) async fn start(folder: &Path, application: SocketAddr) -> anyhow::Result<Topology> {
-    let (inbound, address) = launch(folder, "inbound", application).await?;
-    let (outbound, address) = launch(folder, "outbound", address).await?;
+    let (inbound, between) = launch(folder, "inbound", application).await?;
+    let (outbound, address) = launch(folder, "outbound", between).await?;
     Ok(Topology {
         name: "bare",
         address,
         proxies: vec![outbound, inbound],
+        inbound: Some(between),
         metrics: Vec::new(),
         files: Vec::new(),
         beside: Vec::new(),

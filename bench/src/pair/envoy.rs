@@ -51,6 +51,7 @@ pub(crate) async fn start(
         name: "envoy",
         address: SocketAddr::from(([127, 0, 0, 1], outbound)),
         proxies: vec![outbound_proxy, inbound_proxy],
+        inbound: Some(SocketAddr::from(([127, 0, 0, 1], inbound))),
         metrics: Vec::new(),
         files: vec![
             folder.join("envoy-outbound.yaml"),

@@ -45,6 +45,12 @@ pub(crate) struct Measured {
     pub(crate) latency: Histogram<u64>,
 }
 
+/// A connection that has carried a call and is kept.
+pub(crate) struct Held {
+    _caller: raw::Raw,
+    _driver: JoinSet<()>,
+}
+
 /// One way to make a call.
 trait Caller: Clone + Send + 'static {
     /// Ready when the call has succeeded, to its last byte.
@@ -71,6 +77,17 @@ pub(crate) async fn run(
             )
             .await
         }
+    }
+}
+
+impl Held {
+    pub(crate) async fn open(address: SocketAddr, work: Work) -> anyhow::Result<Self> {
+        let (mut caller, driver) = raw::Raw::connect(address, 1, work).await?;
+        caller.call(0).await?;
+        Ok(Self {
+            _caller: caller,
+            _driver: driver,
+        })
     }
 }
 

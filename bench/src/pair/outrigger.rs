@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde_json::json;
 use tokio::process::Command;
 
+use super::certificates;
 use super::process::Process;
 use super::report;
 use super::topology::Topology;
@@ -17,12 +18,14 @@ use super::{METHOD, SERVICE};
 #[derive(Debug, Deserialize)]
 struct Addresses {
     outbound: Option<String>,
+    inbound: Option<SocketAddr>,
     health: SocketAddr,
 }
 
 pub(crate) async fn start(folder: &Path, application: SocketAddr) -> anyhow::Result<Topology> {
     let program = build().await?;
     let registry = start_registry(&program, folder).await?;
+    fetch_certificate(folder, &registry.address).await?;
     let contract = folder.join("contract.binpb");
     let set = outrigger_proto::contract(SERVICE).context("the catalogue's contract")?;
     std::fs::write(&contract, set)?;
@@ -60,6 +63,7 @@ pub(crate) async fn start(folder: &Path, application: SocketAddr) -> anyhow::Res
         name: "outrigger",
         address: address.parse().context("the outbound address")?,
         proxies: vec![caller, callee],
+        inbound: callee_addresses.inbound,
         metrics: vec![caller_addresses.health, callee_addresses.health],
         files: vec![folder.join("caller.toml"), folder.join("callee.toml")],
         beside: vec![registry.process],
@@ -189,6 +193,27 @@ async fn start_registry(program: &Path, folder: &Path) -> anyhow::Result<Registr
             .error_for_status()?;
     }
     Ok(Registry { address, process })
+}
+
+/// The caller's certificate once more, for whoever dials in its place.
+async fn fetch_certificate(folder: &Path, registry: &str) -> anyhow::Result<()> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Leaf {
+        #[serde(rename = "CertPEM")]
+        certificate: String,
+        #[serde(rename = "PrivateKeyPEM")]
+        key: String,
+    }
+    let url = format!("{registry}/v1/agent/connect/ca/leaf/web");
+    let response = reqwest::get(url).await?.error_for_status()?;
+    let leaf: Leaf = response.json().await?;
+    let own = folder.join("outrigger");
+    std::fs::create_dir(&own)?;
+    let name = certificates::CALLER.0;
+    std::fs::write(own.join(format!("{name}.pem")), leaf.certificate)?;
+    std::fs::write(own.join(format!("{name}.key")), leaf.key)?;
+    Ok(())
 }
 
 async fn start_sidecar(

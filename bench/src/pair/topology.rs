@@ -16,6 +16,8 @@ pub(crate) struct Topology {
     pub(crate) name: &'static str,
     pub(crate) address: SocketAddr,
     pub(crate) proxies: Vec<Process>,
+    /// Where the second proxy accepts the first.
+    pub(crate) inbound: Option<SocketAddr>,
     /// Where the proxies tell their metrics.
     pub(crate) metrics: Vec<SocketAddr>,
     /// What the proxies were told.
@@ -32,6 +34,7 @@ impl Topology {
             name: "direct",
             address: application.address,
             proxies: Vec::new(),
+            inbound: None,
             metrics: Vec::new(),
             files: Vec::new(),
             beside: vec![application.process],

@@ -63,6 +63,13 @@ impl Readiness {
         }
     }
 
+    /// Ready when nothing is missing.
+    pub async fn ready(&self) {
+        while !self.missing().is_empty() {
+            sleep(LOOK_EVERY).await;
+        }
+    }
+
     /// What `/ready` waits for; empty = ready.
     pub fn missing(&self) -> Vec<&'static str> {
         let mut missing = self.missing_outbound();

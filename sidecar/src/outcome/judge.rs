@@ -78,15 +78,15 @@ impl Judge {
         });
     }
 
-    /// The next piece of the response body.
-    pub fn data(&mut self, piece: &[u8], now: Instant) {
+    /// The next piece of the response body. Only the first one's time is asked for.
+    pub fn data(&mut self, piece: &[u8], now: impl FnOnce() -> Instant) {
         if self.is_grpc {
             self.counter.see(piece);
         } else {
             self.counter.see_opaque(piece);
         }
         if !piece.is_empty() {
-            self.first_message.get_or_insert(now);
+            self.first_message.get_or_insert_with(now);
         }
     }
 

@@ -140,7 +140,7 @@ impl http_body::Body for Watched {
             Some(Err(error)) => this.watch.failed(error),
             Some(Ok(frame)) => {
                 if let Some(data) = frame.data_ref() {
-                    this.watch.judge.data(&data.bytes, Instant::now());
+                    this.watch.judge.data(&data.bytes, Instant::now);
                     if this.body.is_end_stream() {
                         this.watch.end(None);
                     }

@@ -72,28 +72,64 @@ impl Class {
     }
 }
 
+/// Why a sidecar leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum How {
+    /// The instance is going.
+    Leaving,
+    /// Another process has its sockets: nobody has to move on, only connections do.
+    Replaced,
+}
+
 /// Runs the order; bounded by propagation and grace, except that the registry may take a moment to answer.
 pub(super) async fn drain(
     config: &Drain,
+    how: How,
     signals: &Signals,
     control: &Control,
     readiness: &Readiness,
     shutdown: &Shutdown,
 ) {
-    tracing::info!(propagation = ?config.propagation, grace = ?config.grace, "leaving");
-    readiness.drain();
+    tracing::info!(?how, propagation = ?config.propagation, grace = ?config.grace, "leaving");
+    let order = async {
+        match how {
+            How::Leaving => {
+                readiness.drain();
+                in_order(config, signals, control, &shutdown.propagated).await;
+            }
+            How::Replaced => replaced(config, signals, control).await,
+        }
+    };
     tokio::select! {
         biased;
         () = shutdown.hurry.cancelled() => tracing::info!("what is in progress is not waited for"),
-        () = in_order(config, signals, control, &shutdown.propagated) => {}
+        () = order => {}
     }
     shutdown.propagated.cancel();
     signals.inbound.end().await;
     signals.cut_pool.cancel();
     signals.outbound.end().await;
 
-    control.deregister().await;
+    if how == How::Leaving {
+        control.deregister().await;
+    }
     signals.stop.cancel();
+}
+
+/// Callers and application connect anew, to the successor; calls in progress end here.
+async fn replaced(config: &Drain, signals: &Signals, control: &Control) {
+    let deadline = Instant::now() + config.grace;
+    signals.inbound.leave.cancel();
+    signals.outbound.leave.cancel();
+    control.hand_over().await;
+    if !signals.inbound.ended_by(deadline).await {
+        tracing::warn!("calls are still in progress at the end of the grace period; they are cut");
+        signals.cut_application.cancel();
+        sleep(LAST_WORDS).await;
+    }
+    if !signals.outbound.ended_by(deadline).await {
+        tracing::warn!("the application still has calls in progress; they are cut");
+    }
 }
 
 /// Ready when calls in progress and the application's connections ended by themselves, or their time is over.

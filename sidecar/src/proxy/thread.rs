@@ -142,6 +142,23 @@ impl Sockets {
         })
     }
 
+    /// All of them by name, for a successor.
+    pub(super) fn named(&self, health: &Bound) -> io::Result<Vec<(String, Bound)>> {
+        let mut named = vec![
+            ("outbound".to_owned(), self.outbound.share()?),
+            ("health".to_owned(), health.share()?),
+        ];
+        for (name, bound) in [("inbound", &self.inbound), ("edge", &self.edge)] {
+            if let Some(bound) = bound {
+                named.push((name.to_owned(), bound.share()?));
+            }
+        }
+        for (name, bound) in &self.upstreams {
+            named.push((upstream(name), bound.share()?));
+        }
+        Ok(named)
+    }
+
     fn share(&self) -> io::Result<Self> {
         Ok(Self {
             outbound: self.outbound.share()?,
@@ -154,6 +171,11 @@ impl Sockets {
             edge: self.edge.as_ref().map(Bound::share).transpose()?,
         })
     }
+}
+
+/// The name of an upstream's own socket among the others.
+pub(super) fn upstream(name: &str) -> String {
+    format!("upstream {name}")
 }
 
 async fn run(

@@ -39,7 +39,7 @@ fn ended(
     let mut judge = judge(kind);
     judge.head(StatusCode::from_u16(status).unwrap(), head, Instant::now());
     for _ in 0..messages {
-        judge.data(&message(3), Instant::now());
+        judge.data(&message(3), Instant::now);
     }
     judge.end(trailers, Instant::now())
 }
@@ -232,7 +232,7 @@ async fn e9_a_unary_ok_has_exactly_one_message() {
     }
     let mut cut = judge(contract::Kind::ServerStreaming);
     cut.head(StatusCode::OK, &grpc_head(), Instant::now());
-    cut.data(&[0, 0, 0, 0, 9, 1], Instant::now());
+    cut.data(&[0, 0, 0, 0, 9, 1], Instant::now);
     check(
         "E9",
         &cut.end(Some(&map(&[("grpc-status", "0")])), Instant::now()),
@@ -518,7 +518,7 @@ async fn http_answers_below_five_hundred_are_answers() {
             &HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("text/plain"))]),
             Instant::now(),
         );
-        judge.data(b"text that is no gRPC", Instant::now());
+        judge.data(b"text that is no gRPC", Instant::now);
         check(
             "trap f",
             &judge.end(None, Instant::now()),
