@@ -6,7 +6,7 @@
 //! process says that it is ready.
 
 use std::collections::BTreeMap;
-use std::io::{self, IoSlice, IoSliceMut, Read as _, Write as _};
+use std::io::{self, IoSlice, IoSliceMut, Write as _};
 use std::mem::MaybeUninit;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsFd, OwnedFd};
@@ -88,7 +88,7 @@ impl Inherited {
             Address::Tcp(wanted) => return self.tcp(name, *wanted, search),
             Address::Unix(path) => path,
         };
-        let listener = std::os::unix::net::UnixListener::from(self.sockets.remove(name)?);
+        let listener = UnixListener::from(self.sockets.remove(name)?);
         let has = listener.local_addr().ok()?;
         (has.as_pathname() == Some(path)).then(|| Bound::Unix(listener, path.clone()))
     }
