@@ -5,6 +5,10 @@ use outrigger_tests::raw::{END_HEADERS, END_STREAM, block, frame, kind};
 
 use crate::frames::{Field, headers};
 
+/// A busy machine is no unreachable application.
+pub(crate) const UNHURRIED: &str =
+    "[limits.connect]\ntimeout = \"10s\"\napplication_timeout = \"10s\"\n";
+
 /// The block and the stream end.
 const LAST: u8 = END_HEADERS | END_STREAM;
 

@@ -13,6 +13,7 @@ use outrigger_tests::{Mesh, grpc};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use crate::answers::UNHURRIED;
 use crate::case::{STREAM, Step};
 use crate::frames::{self, OPEN, data};
 use table::exchanges;
@@ -135,6 +136,7 @@ async fn c12_exchanges_through_two_sidecars_are_what_both_ends_said() {
     Mesh::builder()
         .service(Service::new("orders").application(&application.address))
         .client("web")
+        .settings(UNHURRIED)
         .run(async |mesh| {
             let outbound = &mesh.client_sidecar("web").addresses.upstreams["orders"];
             let mut running = JoinSet::new();

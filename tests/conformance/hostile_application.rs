@@ -10,7 +10,7 @@ use outrigger_tests::mesh::Service;
 use outrigger_tests::raw::{Application, Heard, Script};
 use tonic::Code;
 
-use crate::answers::{answer, head, message, ok};
+use crate::answers::{UNHURRIED, answer, head, message, ok};
 use table::{OK, farewells, table};
 
 /// What becomes of a call that shares the connection to the application.
@@ -82,6 +82,7 @@ async fn b23_what_an_application_breaks_is_a_status_for_its_caller_and_nobody_el
     Mesh::builder()
         .service(Service::new("orders").application(&application.address))
         .client("web")
+        .settings(UNHURRIED)
         .run(async |mesh| {
             let web = mesh.client("web");
             let mut failures = Vec::new();
