@@ -23,7 +23,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let proxy = Proxy::bind(config)?;
     let addresses = proxy.addresses();
-    tracing::info!(outbound = %addresses.outbound, inbound = ?addresses.inbound, health = %addresses.health, edge = ?addresses.edge, "bound");
+    tracing::info!(outbound = %addresses.outbound, inbound = ?addresses.inbound, health = %addresses.health, edge = ?addresses.edge, edge_tls = ?addresses.edge_tls, "bound");
     let shutdown = Shutdown::default();
     let mut running = std::pin::pin!(proxy.run(shutdown.clone()));
     for told in 0..2 {

@@ -131,12 +131,18 @@ pub struct Health {
     pub bind: SocketAddr,
 }
 
-/// The public listener of the gateway's sidecar.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+/// The public listeners of the gateway's sidecar: at least one of them.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct Edge {
     /// In clear: HTTP/1.1 and HTTP/2 with prior knowledge.
-    pub plain: SocketAddr,
+    pub plain: Option<SocketAddr>,
+    /// Over TLS 1.2 or 1.3: HTTP/2 and HTTP/1.1 by ALPN.
+    pub tls: Option<SocketAddr>,
+    /// A PEM file: the server's own certificate, then its intermediates. It may be replaced while we run.
+    pub certificate: Option<PathBuf>,
+    /// A PEM file: its private key.
+    pub key: Option<PathBuf>,
 }
 
 /// A service the application may call.
@@ -255,14 +261,49 @@ impl Config {
                 );
             }
         }
-        if self.edge.is_some() && self.application.is_none() {
-            return wrong(
-                "sidecar.edge.plain",
-                &"set",
-                "an [application] behind the edge listener",
-            );
+        if let Some(edge) = &self.edge {
+            edge.check(self.application.is_some())?;
         }
         self.limits.check()
+    }
+}
+
+// === impl Edge ===
+
+impl Edge {
+    fn check(&self, has_application: bool) -> Result<(), Error> {
+        let listener = match (self.plain, self.tls) {
+            (Some(_), _) => "plain",
+            (None, Some(_)) => "tls",
+            (None, None) => {
+                return Err(Self::wrong("tls", "unset", "an address here or in plain"));
+            }
+        };
+        if !has_application {
+            let expected = "an [application] behind the edge listener";
+            return Err(Self::wrong(listener, "set", expected));
+        }
+        for (key, file) in [("certificate", &self.certificate), ("key", &self.key)] {
+            match (self.tls, file) {
+                (Some(_), None) => {
+                    return Err(Self::wrong(key, "unset", "the path of a PEM file, for tls"));
+                }
+                (None, Some(path)) => {
+                    let expected = "an address in sidecar.edge.tls, which it is for";
+                    return Err(Self::wrong(key, &format!("{path:?}"), expected));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn wrong(key: &str, value: &str, expected: &str) -> Error {
+        Error::Value {
+            key: format!("sidecar.edge.{key}"),
+            value: value.to_owned(),
+            expected: expected.to_owned(),
+        }
     }
 }
 

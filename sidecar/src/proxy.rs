@@ -17,7 +17,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::accept::bind::{self, Bound};
 use crate::admin::{self, Readiness};
-use crate::config::{Address, Config};
+use crate::config::{Address, Config, Edge};
 use crate::control::{Control, Start};
 use crate::identity::{self, Current, connect_ca};
 use crate::snapshot::{self, Shared};
@@ -28,6 +28,9 @@ mod drain;
 
 /// Being replaced by another process.
 mod handover;
+
+/// The public's connections over TLS.
+mod edge;
 
 /// One data-plane thread.
 mod thread;
@@ -44,6 +47,8 @@ pub struct Addresses {
     pub inbound: Option<SocketAddr>,
     pub health: SocketAddr,
     pub edge: Option<SocketAddr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub edge_tls: Option<SocketAddr>,
     /// Upstreams with a port of their own.
     pub upstreams: BTreeMap<String, SocketAddr>,
 }
@@ -68,6 +73,8 @@ pub enum Error {
     Contract(#[from] snapshot::Error),
     #[error("cannot read the registry token {}: {source}", path.display())]
     Token { path: PathBuf, source: io::Error },
+    #[error(transparent)]
+    Certificate(#[from] tls::edge::Error),
     #[error("the registry cannot be talked to: {0}")]
     Registry(#[from] outrigger_consul::Error),
     #[error("cannot write the report {}: {source}", path.display())]
@@ -90,6 +97,7 @@ pub struct Proxy {
     client: Client,
     sockets: Sockets,
     health: Bound,
+    certificate: Option<Arc<tls::edge::Current>>,
     addresses: Addresses,
     door: Option<Door>,
     predecessor: Option<Predecessor>,
@@ -120,6 +128,7 @@ impl Proxy {
         let shared = Shared::new(Arc::new(config))?;
         let config = Arc::clone(&shared.config);
         let client = Client::new(&config.registry.address, token(&config)?.as_deref())?;
+        let certificate = certificate(&config)?;
         let inherited = config.handover.as_deref().map(Inherited::ask);
         let mut inherited = inherited.unwrap_or_default();
         let (sockets, health) = bind(&config, &mut inherited)?;
@@ -137,6 +146,7 @@ impl Proxy {
             client,
             sockets,
             health,
+            certificate,
             addresses,
             door,
             predecessor: inherited.predecessor(),
@@ -155,17 +165,19 @@ impl Proxy {
             client,
             sockets,
             health,
+            certificate,
             addresses,
             door,
             predecessor,
         } = self;
         let identity = Arc::new(Current::default());
         let metrics = Metrics::default();
-        let registry = Arc::new(metrics.registry(&shared));
+        let registry = Arc::new(metrics.registry(&shared, certificate.as_deref()));
         let signals = Signals::default();
         let seed = Seed {
             shared: Arc::clone(&shared),
             identity: Arc::clone(&identity),
+            certificate: certificate.clone(),
             signals: signals.clone(),
             connects: metrics.connects,
             handshakes: metrics.handshakes,
@@ -186,6 +198,9 @@ impl Proxy {
         };
         let told = stop.child_token();
         tasks.spawn(admin::serve(health, view, told.clone()));
+        if let Some(certificate) = certificate {
+            tasks.spawn(tls::edge::follow(certificate, stop.clone()));
+        }
         let trusted = {
             let shared = Arc::clone(&shared);
             move |domain: &str| shared.set_trust_domain(domain)
@@ -264,7 +279,7 @@ struct Metrics {
 // === impl Metrics ===
 
 impl Metrics {
-    fn registry(&self, shared: &Arc<Shared>) -> Registry {
+    fn registry(&self, shared: &Arc<Shared>, certificate: Option<&tls::edge::Current>) -> Registry {
         let mut registry = Registry::default();
         shared.register(&mut registry);
         self.identity.register(&mut registry);
@@ -272,6 +287,9 @@ impl Metrics {
         self.handshakes.register(&mut registry);
         self.bounds.register(&mut registry);
         self.bounds.state(&shared.config.limits);
+        if let Some(certificate) = certificate {
+            certificate.metrics().register(&mut registry);
+        }
         registry
     }
 }
@@ -287,6 +305,24 @@ fn token(config: &Config) -> Result<Option<String>, Error> {
     Ok(Some(text.trim().to_owned()))
 }
 
+/// The edge's, if it is to have a TLS listener: both files are named then.
+fn certificate(config: &Config) -> Result<Option<Arc<tls::edge::Current>>, tls::edge::Error> {
+    let Some(Edge {
+        tls: Some(_),
+        certificate: Some(certificate),
+        key: Some(key),
+        ..
+    }) = &config.edge
+    else {
+        return Ok(None);
+    };
+    let files = tls::edge::Files {
+        certificate: certificate.clone(),
+        key: key.clone(),
+    };
+    tls::edge::Current::load(files).map(Arc::new).map(Some)
+}
+
 /// All sockets: what the predecessor had, else anew.
 fn bind(config: &Config, inherited: &mut Inherited) -> Result<(Sockets, Bound), bind::Error> {
     let search = config.port_search;
@@ -295,7 +331,7 @@ fn bind(config: &Config, inherited: &mut Inherited) -> Result<(Sockets, Bound), 
         None => Bound::bind(address, search),
     };
     let inbound = config.application.as_ref().map(|_| config.inbound.bind);
-    let edge = config.edge.as_ref().map(|edge| edge.plain);
+    let edge = config.edge.as_ref();
     let own_port = config
         .upstreams
         .iter()
@@ -306,7 +342,12 @@ fn bind(config: &Config, inherited: &mut Inherited) -> Result<(Sockets, Bound), 
             .map(|address| any("inbound", &Address::Tcp(address)))
             .transpose()?,
         edge: edge
+            .and_then(|edge| edge.plain)
             .map(|address| any("edge", &Address::Tcp(address)))
+            .transpose()?,
+        edge_tls: edge
+            .and_then(|edge| edge.tls)
+            .map(|address| any("edge over TLS", &Address::Tcp(address)))
             .transpose()?,
         upstreams: own_port
             .map(|(name, address)| {

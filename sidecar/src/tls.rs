@@ -1,5 +1,5 @@
-//! How a connection is secured: TLS 1.3 only, ALPN `h2`, both sides show a certificate, both check a SPIFFE id. No tickets, no early data,
-//! never plain text instead.
+//! How a connection is secured. In the mesh: TLS 1.3 only, ALPN `h2`, both sides show a certificate, both check a SPIFFE id. No tickets, no
+//! early data, never plain text instead. Towards the public: `edge`.
 
 use std::sync::Arc;
 
@@ -9,6 +9,9 @@ use rustls::pki_types::CertificateDer;
 
 /// Our side when we are called.
 pub(crate) mod server;
+
+/// Our side when the public calls.
+pub mod edge;
 
 /// Our side when we call.
 pub(crate) mod client;

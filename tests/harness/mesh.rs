@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::client::Client;
 use crate::registry::{Backend, Registry};
 use crate::sidecar::Sidecar;
+use crate::tls::Files;
 use crate::upstream::{Address, Upstream};
 
 /// What the mesh is to hold.
@@ -28,7 +29,10 @@ pub struct Service {
     pub instances: usize,
     pub contract: Option<String>,
     pub edge: bool,
+    pub edge_tls: Option<Files>,
     pub protocol: &'static str,
+    /// Where an application that is the test's own listens.
+    pub application: Option<String>,
 }
 
 impl Service {
@@ -40,7 +44,9 @@ impl Service {
             instances: 1,
             contract: None,
             edge: false,
+            edge_tls: None,
             protocol: "grpc",
+            application: None,
         }
     }
 
@@ -59,6 +65,18 @@ impl Service {
     /// Its sidecars face the public too.
     pub fn edge(mut self) -> Self {
         self.edge = true;
+        self
+    }
+
+    /// They face the public over TLS, with this certificate, and in clear.
+    pub fn edge_tls(mut self, files: &Files) -> Self {
+        self.edge_tls = Some(files.clone());
+        self.edge()
+    }
+
+    /// The application is one that the test runs itself; a connection that is accepted is all its health.
+    pub fn application(mut self, address: &str) -> Self {
+        self.application = Some(address.to_owned());
         self
     }
 
@@ -189,12 +207,18 @@ impl Mesh {
             let instance = format!("{}-{}-{number}", service.name, service.version);
             let folder = self.folder.path().join(&instance);
             std::fs::create_dir(&folder).unwrap();
-            let upstream = Upstream::tcp(&instance).await;
+            let upstream = match &service.application {
+                None => Some(Upstream::tcp(&instance).await),
+                Some(_) => None,
+            };
+            let (address, check) = match (&upstream, &service.application) {
+                (Some(upstream), _) => (upstream.address().to_string(), "grpc = \"\""),
+                (None, address) => (address.clone().unwrap(), "tcp = true"),
+            };
             let mut config = self.config(&service.name, &instance, &service.version, &folder);
             write!(
                 config,
-                "[application]\naddress = \"{}\"\nprotocol = \"{}\"\ncheck = {{ grpc = \"\" }}\n",
-                upstream.address(),
+                "[application]\naddress = \"{address}\"\nprotocol = \"{}\"\ncheck = {{ {check} }}\n",
                 service.protocol
             )
             .unwrap();
@@ -205,10 +229,15 @@ impl Mesh {
             if service.edge {
                 config.push_str("[edge]\nplain = \"127.0.0.1:0\"\n");
             }
+            if let Some(Files { certificate, key }) = &service.edge_tls {
+                let files = format!("certificate = {certificate:?}\nkey = {key:?}\n");
+                config.push_str("tls = \"127.0.0.1:0\"\n");
+                config.push_str(&files);
+            }
             let sidecar = Sidecar::start(&instance, &config, &folder).await;
             self.instances.push(Instance {
                 service: service.name.clone(),
-                upstream: Some(upstream),
+                upstream,
                 sidecar: Some(sidecar),
             });
         }

@@ -30,6 +30,8 @@ pub struct Addresses {
     pub inbound: Option<String>,
     #[serde(default)]
     pub edge: Option<String>,
+    #[serde(default)]
+    pub edge_tls: Option<String>,
     pub health: String,
     #[serde(default)]
     pub upstreams: std::collections::BTreeMap<String, String>,

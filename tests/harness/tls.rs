@@ -1,11 +1,13 @@
 //! A peer that dials a sidecar's mTLS port by itself, with whatever identity the test gives it, or with none.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustls::client::WantsClientCert;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
+use rustls::{ClientConfig, ConfigBuilder, DigitallySignedStruct, Error, SignatureScheme};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
@@ -29,6 +31,36 @@ pub fn self_signed(spiffe: &str) -> Identity {
     Identity {
         chain: vec![certificate.der().clone()],
         key: PrivateKeyDer::try_from(key.serialize_der()).unwrap(),
+    }
+}
+
+/// A certificate for the public in two PEM files, as an operator gives it to an edge.
+#[derive(Clone, Debug)]
+pub struct Files {
+    pub certificate: PathBuf,
+    pub key: PathBuf,
+}
+
+impl Files {
+    /// Files in this folder, with a certificate of their own for `localhost`.
+    pub fn issue(folder: &Path) -> Self {
+        let files = Self {
+            certificate: folder.join("edge.crt"),
+            key: folder.join("edge.key"),
+        };
+        files.renew();
+        files
+    }
+
+    /// Another certificate with another key, in the same files; its serial number.
+    pub fn renew(&self) -> String {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let names = vec!["localhost".to_owned()];
+        let parameters = rcgen::CertificateParams::new(names).unwrap();
+        let certificate = parameters.self_signed(&key).unwrap();
+        std::fs::write(&self.certificate, certificate.pem()).unwrap();
+        std::fs::write(&self.key, key.serialize_pem()).unwrap();
+        serial(certificate.der()).unwrap()
     }
 }
 
@@ -73,13 +105,32 @@ pub async fn plain_text(address: &str, request: &[u8]) -> Vec<u8> {
     answer
 }
 
-fn config(identity: Option<Identity>) -> ClientConfig {
+/// A browser's side, that speaks these versions and asks for these protocols.
+pub fn browser(
+    versions: &[&'static rustls::SupportedProtocolVersion],
+    protocols: &[&str],
+) -> ClientConfig {
+    let mut config = whatever_the_server(versions).with_no_client_auth();
+    config.alpn_protocols = protocols
+        .iter()
+        .map(|name| name.as_bytes().to_vec())
+        .collect();
+    config
+}
+
+fn whatever_the_server(
+    versions: &[&'static rustls::SupportedProtocolVersion],
+) -> ConfigBuilder<ClientConfig, WantsClientCert> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider.clone())
-        .with_protocol_versions(&[&rustls::version::TLS13])
+    ClientConfig::builder_with_provider(provider.clone())
+        .with_protocol_versions(versions)
         .unwrap()
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Anybody(provider)));
+        .with_custom_certificate_verifier(Arc::new(Anybody(provider)))
+}
+
+fn config(identity: Option<Identity>) -> ClientConfig {
+    let builder = whatever_the_server(&[&rustls::version::TLS13]);
     let mut config = match identity {
         Some(identity) => builder
             .with_client_auth_cert(identity.chain, identity.key)
@@ -108,11 +159,16 @@ impl ServerCertVerifier for Anybody {
 
     fn verify_tls12_signature(
         &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        Ok(HandshakeSignatureValid::assertion())
+        rustls::crypto::verify_tls12_signature(
+            message,
+            certificate,
+            signed,
+            &self.0.signature_verification_algorithms,
+        )
     }
 
     fn verify_tls13_signature(
@@ -147,8 +203,11 @@ pub async fn served_serial(address: &str) -> Result<String, String> {
         .map_err(|error| error.to_string())?;
     let (_, session) = stream.get_ref();
     let chain = session.peer_certificates().ok_or("no certificate")?;
-    let (_, leaf) =
-        x509_parser::parse_x509_certificate(&chain[0]).map_err(|error| error.to_string())?;
+    serial(&chain[0])
+}
+
+fn serial(leaf: &CertificateDer<'_>) -> Result<String, String> {
+    let (_, leaf) = x509_parser::parse_x509_certificate(leaf).map_err(|error| error.to_string())?;
     Ok(leaf.raw_serial_as_string())
 }
 
@@ -165,7 +224,7 @@ pub async fn issued(registry: &Registry, service: &str) -> Identity {
     }
 }
 
-/// A port in clear in front of an mTLS port, for programs that cannot show a certificate. It is closed when this is dropped.
+/// A port in clear in front of one of TLS, for programs and peers by hand that do not speak it. It is closed when this is dropped.
 #[derive(Debug)]
 pub struct Tunnel {
     pub address: String,
@@ -173,10 +232,21 @@ pub struct Tunnel {
 }
 
 impl Tunnel {
+    /// To a sidecar's inbound port, as a mesh peer.
     pub async fn to(address: &str, identity: Identity) -> Self {
+        Self::over(address, config(Some(identity))).await
+    }
+
+    /// To an edge, as anybody who asks for HTTP/2.
+    pub async fn public(address: &str) -> Self {
+        Self::over(address, config(None)).await
+    }
+
+    /// As somebody with a configuration of their own.
+    pub async fn over(address: &str, config: ClientConfig) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let local = listener.local_addr().unwrap().to_string();
-        let connector = TlsConnector::from(Arc::new(config(Some(identity))));
+        let connector = TlsConnector::from(Arc::new(config));
         let address = address.to_owned();
         let mut tasks = JoinSet::new();
         tasks.spawn(async move {
@@ -205,7 +275,24 @@ async fn carry(
     let stream = TcpStream::connect(address).await?;
     stream.set_nodelay(true)?;
     let name = ServerName::try_from("mesh.test").unwrap();
-    let mut secured = connector.connect(name, stream).await?;
-    tokio::io::copy_bidirectional(&mut plain, &mut secured).await?;
-    Ok(())
+    let secured = connector.connect(name, stream).await?;
+    let (mut from_us, mut to_us) = plain.split();
+    let (mut from_peer, mut to_peer) = tokio::io::split(secured);
+    let up = async {
+        // A peer that takes no more may still have something to say.
+        let _: std::io::Result<u64> = tokio::io::copy(&mut from_us, &mut to_peer).await;
+        let _: std::io::Result<()> = to_peer.shutdown().await;
+    };
+    let down = async {
+        tokio::io::copy(&mut from_peer, &mut to_us).await?;
+        to_us.shutdown().await
+    };
+    tokio::pin!(up, down);
+    let mut ours_is_open = true;
+    loop {
+        tokio::select! {
+            ended = &mut down => return ended,
+            () = &mut up, if ours_is_open => ours_is_open = false,
+        }
+    }
 }

@@ -22,6 +22,9 @@ bind = "unix:/run/outbound.sock"
 bind = "127.0.0.1:15020"
 [edge]
 plain = "127.0.0.1:8080"
+tls = "127.0.0.1:8443"
+certificate = "/run/edge/tls.crt"
+key = "/run/edge/tls.key"
 [[upstream]]
 name = "payments"
 bind = "127.0.0.1:15201"
@@ -54,7 +57,9 @@ fn every_documented_key_is_read() {
     assert_eq!(config.drain.grace, Duration::from_secs(3));
     assert_eq!(config.limits.mesh().max_concurrent_streams, 100);
     assert_eq!(config.limits.local().max_concurrent_streams, 1000);
-    assert!(config.edge.is_some());
+    let edge = config.edge.unwrap();
+    assert_eq!(edge.tls.unwrap().port(), 8443);
+    assert_eq!(edge.key.unwrap(), Path::new("/run/edge/tls.key"));
 }
 
 #[test]
@@ -85,6 +90,22 @@ fn errors_name_key_value_and_expectation() {
         (
             "[edge]\nplain = \"127.0.0.1:80\"",
             "sidecar.edge.plain = set: an [application] behind the edge listener",
+        ),
+        (
+            "[edge]\ntls = \"127.0.0.1:443\"",
+            "sidecar.edge.tls = set: an [application] behind the edge listener",
+        ),
+        (
+            "[edge]",
+            "sidecar.edge.tls = unset: an address here or in plain",
+        ),
+        (
+            "[application]\naddress = \"127.0.0.1:1\"\nprotocol = \"grpc\"\n[edge]\ntls = \"127.0.0.1:443\"",
+            "sidecar.edge.certificate = unset: the path of a PEM file, for tls",
+        ),
+        (
+            "[application]\naddress = \"127.0.0.1:1\"\nprotocol = \"grpc\"\n[edge]\nplain = \"127.0.0.1:80\"\nkey = \"k\"",
+            "sidecar.edge.key = \"k\": an address in sidecar.edge.tls, which it is for",
         ),
         (
             "[[upstream]]\nname = \"a\"\n[[upstream]]\nname = \"a\"",

@@ -152,6 +152,7 @@ mod tests {
             inbound: inbound.map(|address| address.parse().unwrap()),
             health: "127.0.0.1:15020".parse().unwrap(),
             edge: None,
+            edge_tls: None,
             upstreams: [("payments".to_owned(), "127.0.0.1:15201".parse().unwrap())].into(),
         }
     }

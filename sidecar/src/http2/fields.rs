@@ -109,11 +109,12 @@ impl Gathered {
             }
             (authority, host) => authority.or(host),
         };
+        let method =
+            Method::from_bytes(&method).map_err(|_| Malformed(":method is not a method"))?;
         Ok(Request {
-            method: Method::from_bytes(&method)
-                .map_err(|_| Malformed(":method is not a method"))?,
-            path: path_and_query(path)?,
-            authority: authority.map(text).transpose()?,
+            path: path_and_query(path, &method)?,
+            method,
+            authority: authority.map(host_and_port).transpose()?,
             headers: self.headers,
             content_length: self.content_length,
         })
@@ -248,15 +249,25 @@ fn is_value(field: &Field) -> bool {
 }
 
 /// RFC 9113, 8.3.1: a path that begins with a slash, or the `*` of OPTIONS.
-fn path_and_query(path: Bytes) -> Result<PathAndQuery, Malformed> {
-    if !matches!(&*path, [b'/', ..] | [b'*']) {
-        return Err(Malformed(":path does not begin with a slash"));
+fn path_and_query(path: Bytes, method: &Method) -> Result<PathAndQuery, Malformed> {
+    match &*path {
+        [b'/', ..] => {}
+        [b'*'] if *method == Method::OPTIONS => {}
+        [b'*'] => return Err(Malformed(":path is * and :method not OPTIONS")),
+        _ => return Err(Malformed(":path does not begin with a slash")),
     }
     PathAndQuery::from_maybe_shared(path)
         .map_err(|_| Malformed(":path has a byte that no path has"))
 }
 
-fn text(value: Bytes) -> Result<String, Malformed> {
+/// RFC 9113, 8.3.1: neither empty, nor with the name of a user in front.
+fn host_and_port(value: Bytes) -> Result<String, Malformed> {
+    if value.is_empty() {
+        return Err(Malformed("an empty authority"));
+    }
+    if value.contains(&b'@') {
+        return Err(Malformed("an authority with a user"));
+    }
     String::from_utf8(value.into()).map_err(|_| Malformed(":authority is no text"))
 }
 
@@ -299,6 +310,8 @@ mod tests {
         gathered(&format!("{GET}\n:authority a\nhost a"))
             .request()
             .unwrap();
+        let all = gathered(":method OPTIONS\n:scheme http\n:path *\nhost orders");
+        assert_eq!(all.request().unwrap().path, "*");
         for wrong in [":authority a\nhost b", "host a\nhost a"] {
             assert!(
                 gathered(&format!("{GET}\n{wrong}")).request().is_err(),
@@ -318,6 +331,10 @@ mod tests {
             ":method GET\n:scheme http\n:path a",
             ":method GET\n:scheme http\n:path /a b",
             ":method CONNECT\n:scheme http\n:path /",
+            ":method GET\n:scheme http\n:path *",
+            ":method GET\n:scheme http\n:path /\n:authority ",
+            ":method GET\n:scheme http\n:path /\n:authority me@orders",
+            ":method GET\n:scheme http\n:path /\nhost ",
             ":method G T\n:scheme http\n:path /a",
             ":method CONNECT\n:authority a",
             ":method GET\n:method GET\n:scheme http\n:path /",

@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::drain::{Class, Signals};
+use super::edge as public;
 use super::{Addresses, Error};
 use crate::accept::bind::Bound;
 use crate::accept::detect::{Spoken, detect};
@@ -32,10 +33,7 @@ use crate::stack::{Dispatch, Peer};
 use crate::tls::{self, Cause};
 use crate::{edge, http1, http2, inbound, outbound};
 
-/// Bytes may wait for a window that the public keeps shut for this long only.
-const EDGE_PATIENCE: Duration = Duration::from_secs(30);
-/// Connections that carry nothing are closed.
-const EDGE_IDLE: Duration = Duration::from_secs(300);
+/// Connections of our application that carry nothing are closed.
 const LOCAL_IDLE: Duration = Duration::from_secs(900);
 
 /// What every thread is made of.
@@ -43,6 +41,8 @@ const LOCAL_IDLE: Duration = Duration::from_secs(900);
 pub(super) struct Seed {
     pub(super) shared: Arc<Shared>,
     pub(super) identity: Arc<Current>,
+    /// The edge's certificate, if it has a TLS listener.
+    pub(super) certificate: Option<Arc<tls::edge::Current>>,
     pub(super) signals: Signals,
     pub(super) connects: connect::Metrics,
     pub(super) handshakes: tls::Metrics,
@@ -56,6 +56,7 @@ pub(super) struct Sockets {
     pub(super) upstreams: Vec<(String, Bound)>,
     pub(super) inbound: Option<Bound>,
     pub(super) edge: Option<Bound>,
+    pub(super) edge_tls: Option<Bound>,
 }
 
 /// The running threads.
@@ -134,6 +135,7 @@ impl Sockets {
             inbound: self.inbound.as_ref().map(tcp).transpose()?,
             health: tcp(health)?,
             edge: self.edge.as_ref().map(tcp).transpose()?,
+            edge_tls: self.edge_tls.as_ref().map(tcp).transpose()?,
             upstreams: self
                 .upstreams
                 .iter()
@@ -148,7 +150,12 @@ impl Sockets {
             ("outbound".to_owned(), self.outbound.share()?),
             ("health".to_owned(), health.share()?),
         ];
-        for (name, bound) in [("inbound", &self.inbound), ("edge", &self.edge)] {
+        let others = [
+            ("inbound", &self.inbound),
+            ("edge", &self.edge),
+            ("edge over TLS", &self.edge_tls),
+        ];
+        for (name, bound) in others {
             if let Some(bound) = bound {
                 named.push((name.to_owned(), bound.share()?));
             }
@@ -169,6 +176,7 @@ impl Sockets {
                 .collect::<io::Result<_>>()?,
             inbound: self.inbound.as_ref().map(Bound::share).transpose()?,
             edge: self.edge.as_ref().map(Bound::share).transpose()?,
+            edge_tls: self.edge_tls.as_ref().map(Bound::share).transpose()?,
         })
     }
 }
@@ -279,8 +287,12 @@ impl Listening {
                 &self.seed.signals.inbound,
                 edge::listener(&self.thread),
                 limits.edge(),
-                EDGE_IDLE,
+                public::IDLE,
             )?;
+        }
+        if let (Some(bound), Some(certificate)) = (sockets.edge_tls, &self.seed.certificate) {
+            let dispatch = edge::listener(&self.thread);
+            public::listen(&self.seed, bound, Arc::clone(certificate), dispatch)?;
         }
         if let Some(bound) = sockets.inbound {
             self.mutual(bound, inbound::listener(&self.thread))?;
@@ -304,7 +316,7 @@ impl Listening {
             (connect.preface, connect.header_block, connect.accepted);
         let edge = limits.is_strange();
         let patience = if edge {
-            EDGE_PATIENCE
+            public::PATIENCE
         } else {
             connect::PATIENCE
         };
@@ -322,6 +334,7 @@ impl Listening {
                 let accepted = Accepted {
                     dispatch: Rc::clone(&dispatch),
                     peer,
+                    agreed: None,
                     limits,
                     idle,
                     preface,
@@ -364,7 +377,7 @@ impl Listening {
     }
 }
 
-async fn held(permit: Permit, work: impl Future<Output = ()>) {
+pub(super) async fn held(permit: Permit, work: impl Future<Output = ()>) {
     work.await;
     drop(permit);
 }
@@ -397,22 +410,24 @@ impl Seed {
     }
 }
 
-/// What a plain connection is served with.
-struct Accepted {
-    dispatch: Rc<dyn Dispatch>,
-    peer: Peer,
-    limits: Connection,
-    idle: Duration,
-    preface: Duration,
-    header_block: Duration,
-    patience: Duration,
-    bounds: http2::Metrics,
+/// What a connection is served with.
+pub(super) struct Accepted {
+    pub(super) dispatch: Rc<dyn Dispatch>,
+    pub(super) peer: Peer,
+    /// The only thing that may be spoken, if both sides have said so before.
+    pub(super) agreed: Option<Spoken>,
+    pub(super) limits: Connection,
+    pub(super) idle: Duration,
+    pub(super) preface: Duration,
+    pub(super) header_block: Duration,
+    pub(super) patience: Duration,
+    pub(super) bounds: http2::Metrics,
 }
 
 // === impl Accepted ===
 
 impl Accepted {
-    async fn serve<IO, L, C>(self, io: IO, ending: Ending<L, C>, tasks: TaskTracker)
+    pub(super) async fn serve<IO, L, C>(self, io: IO, ending: Ending<L, C>, tasks: TaskTracker)
     where
         IO: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + 'static,
         L: Future<Output = ()>,
@@ -421,6 +436,7 @@ impl Accepted {
         let Self {
             dispatch,
             peer,
+            agreed,
             limits,
             idle,
             preface,
@@ -429,6 +445,9 @@ impl Accepted {
             bounds,
         } = self;
         match timeout(preface, detect(io)).await {
+            Ok(Ok((spoken, _))) if agreed.is_some_and(|agreed| agreed != spoken) => {
+                tracing::debug!(peer = ?peer, ?spoken, ?agreed, "a connection does not speak what it agreed to");
+            }
             Ok(Ok((Spoken::Http2, io))) => {
                 let accepted = http2::server::Accepted {
                     dispatch,
@@ -492,6 +511,7 @@ async fn mutual(seed: &Seed, stream: Plain, dispatch: Rc<dyn Dispatch>, class: &
     let accepted = Accepted {
         dispatch,
         peer: Peer::Mesh(Arc::new(peer)),
+        agreed: None,
         limits: limits.mesh(),
         idle: limits.connect.idle,
         preface: limits.connect.preface,

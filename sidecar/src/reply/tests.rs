@@ -182,3 +182,13 @@ async fn an_http_answer_is_left_alone() {
     assert_eq!(reply.status, StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(read(reply.body).await, (1, Ok(None)));
 }
+
+#[tokio::test]
+async fn a_grpc_answer_names_no_length_that_it_might_not_keep() {
+    let broken = Err(Error::new(Kind::ConnectionLost, "gone"));
+    let mut long = answer(200, "application/grpc", vec![data(), broken]);
+    long.headers.insert(CONTENT_LENGTH, HeaderValue::from(300));
+    let reply = through(Protocol::Grpc, Ok(long)).await;
+    assert!(!reply.headers.contains_key(CONTENT_LENGTH));
+    assert_eq!(read(reply.body).await, (1, Ok(Some("14".to_owned()))));
+}

@@ -27,6 +27,7 @@ pub(crate) enum Cause {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Side {
     Inbound,
+    Edge,
     Outbound,
 }
 
@@ -61,6 +62,15 @@ impl Metrics {
             .inc();
     }
 
+    pub(crate) fn edge(&self, cause: Cause) {
+        self.failures
+            .get_or_create(&Labels {
+                side: Side::Edge,
+                cause,
+            })
+            .inc();
+    }
+
     pub(crate) fn outbound(&self, cause: Cause) {
         self.failures
             .get_or_create(&Labels {
@@ -77,6 +87,7 @@ impl EncodeLabelValue for Side {
     fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), std::fmt::Error> {
         encoder.write_str(match self {
             Self::Inbound => "inbound",
+            Self::Edge => "edge",
             Self::Outbound => "outbound",
         })
     }
