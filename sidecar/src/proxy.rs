@@ -21,7 +21,7 @@ use crate::config::{Address, Config};
 use crate::control::{Control, Start};
 use crate::identity::{self, Current, connect_ca};
 use crate::snapshot::{self, Shared};
-use crate::{connect, http2, tls};
+use crate::{connect, tls};
 
 /// Leaving in order.
 mod drain;
@@ -34,7 +34,7 @@ mod thread;
 
 use drain::{How, Signals};
 use handover::{Door, Inherited, Predecessor};
-use thread::{Seed, Sockets};
+use thread::{Listeners, Seed, Sockets};
 
 /// Where a bound sidecar listens.
 #[derive(Clone, Debug, Serialize)]
@@ -169,7 +169,7 @@ impl Proxy {
             signals: signals.clone(),
             connects: metrics.connects,
             handshakes: metrics.handshakes,
-            bounds: metrics.bounds,
+            listeners: Listeners::new(&config.limits, shared.memory.metrics()),
         };
         let threads = thread::start(&seed, &sockets, config.threads)?;
         let offered = sockets.named(&health).map_err(Error::Socket)?;
@@ -186,6 +186,10 @@ impl Proxy {
         };
         let told = stop.child_token();
         tasks.spawn(admin::serve(health, view, told.clone()));
+        let (watched, stopped) = (Arc::clone(&shared), stop.clone());
+        tasks.spawn(async move {
+            stopped.run_until_cancelled(watched.memory.watch()).await;
+        });
         let trusted = {
             let shared = Arc::clone(&shared);
             move |domain: &str| shared.set_trust_domain(domain)
@@ -258,7 +262,6 @@ struct Metrics {
     identity: identity::Metrics,
     connects: connect::Metrics,
     handshakes: tls::Metrics,
-    bounds: http2::Metrics,
 }
 
 // === impl Metrics ===
@@ -270,8 +273,7 @@ impl Metrics {
         self.identity.register(&mut registry);
         self.connects.register(&mut registry);
         self.handshakes.register(&mut registry);
-        self.bounds.register(&mut registry);
-        self.bounds.state(&shared.config.limits);
+        shared.memory.metrics().register(&mut registry);
         registry
     }
 }

@@ -29,6 +29,7 @@ pub struct Service {
     pub contract: Option<String>,
     pub edge: bool,
     pub protocol: &'static str,
+    pub before: Option<String>,
 }
 
 impl Service {
@@ -41,7 +42,14 @@ impl Service {
             contract: None,
             edge: false,
             protocol: "grpc",
+            before: None,
         }
+    }
+
+    /// Its sidecars are started by a shell that has run this: `ulimit -n 80`.
+    pub fn after(mut self, before: &str) -> Self {
+        self.before = Some(before.to_owned());
+        self
     }
 
     /// The version its instances register.
@@ -205,7 +213,10 @@ impl Mesh {
             if service.edge {
                 config.push_str("[edge]\nplain = \"127.0.0.1:0\"\n");
             }
-            let sidecar = Sidecar::start(&instance, &config, &folder).await;
+            let sidecar = match &service.before {
+                Some(before) => Sidecar::start_after(before, &instance, &config, &folder).await,
+                None => Sidecar::start(&instance, &config, &folder).await,
+            };
             self.instances.push(Instance {
                 service: service.name.clone(),
                 upstream: Some(upstream),

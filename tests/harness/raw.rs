@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
 /// An answer takes no longer than this on a busy machine.
@@ -98,7 +98,18 @@ pub struct Raw {
 
 impl Raw {
     pub async fn connect(address: &str) -> Self {
-        let mut raw = Self::silent(address).await;
+        Self::greet(Self::silent(address).await).await
+    }
+
+    /// The same from an address of the loopback network that is not everybody's.
+    pub async fn connect_from(source: [u8; 4], address: &str) -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind((source, 0).into()).unwrap();
+        let stream = socket.connect(address.parse().unwrap()).await.unwrap();
+        Self::greet(Self::on(stream)).await
+    }
+
+    async fn greet(mut raw: Self) -> Self {
         raw.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await;
         raw.send(&frame(kind::SETTINGS, 0, 0, &[])).await;
         raw
@@ -106,7 +117,10 @@ impl Raw {
 
     /// A connection on which nothing was said.
     pub async fn silent(address: &str) -> Self {
-        let stream = TcpStream::connect(address).await.unwrap();
+        Self::on(TcpStream::connect(address).await.unwrap())
+    }
+
+    fn on(stream: TcpStream) -> Self {
         stream.set_nodelay(true).unwrap();
         Self {
             stream,

@@ -53,7 +53,7 @@ fn every_documented_key_is_read() {
     assert_eq!(config.upstreams.len(), 2);
     assert_eq!(config.drain.grace, Duration::from_secs(3));
     assert_eq!(config.limits.mesh().max_concurrent_streams, 100);
-    assert_eq!(config.limits.local().max_concurrent_streams, 1000);
+    assert_eq!(config.limits.app_out().max_concurrent_streams, 1000);
     assert!(config.edge.is_some());
 }
 
