@@ -40,6 +40,8 @@ const MUCH: u64 = 60;
 /// Connections are sent away, and streams reset, no more often: what the last ones held has to come back first.
 const SENT_AWAY_EVERY: Duration = Duration::from_secs(1);
 const RESET_EVERY: Duration = Duration::from_millis(100);
+/// One part in so many of the memory is little.
+const LITTLE: u64 = 16;
 /// Of the connections, one in so many is sent away.
 const SENT_AWAY: usize = 8;
 
@@ -121,7 +123,7 @@ impl Guard {
 
     /// New calls are to be refused.
     pub(crate) fn is_short(&self) -> bool {
-        let is_short = self.level.load(Ordering::Relaxed) > 0;
+        let is_short = self.level.load(Ordering::Relaxed) > 0 || self.buffered.is_short();
         if is_short {
             self.hit(Limit::MemoryGuard);
         }
@@ -182,6 +184,7 @@ impl Guard {
             let limit = self.bounds.memory;
             tracing::warn!(?was, now = ?level, used, limit, "what is given up for want of memory");
         }
+        self.mark_buffers(used);
         self.tell_usage(used);
         if level >= Level::Leave && is_due(&mut last.sent_away, now, SENT_AWAY_EVERY) {
             self.send_newest_away();
@@ -198,10 +201,25 @@ impl Guard {
         if is_over && !self.orders.borrow().keep_credit {
             self.hit(Limit::BufferedBytes);
         }
-        // Also again while it stands: connections may be new.
-        if order != Order::default() || *self.orders.borrow() != order {
+        // Also again while it stands: connections may be new, and those that read nothing are to look again.
+        let is_paused = self.buffered.take_paused();
+        let stands = is_paused || order != Order::default();
+        if stands || *self.orders.borrow() != order {
             self.orders.send_replace(order);
         }
+    }
+
+    /// What is buffered can grow by more than is left between two looks, so whoever reads and whoever takes calls is told beforehand
+    /// how much more there may be. Where little is buffered, reading less would not help.
+    fn mark_buffers(&self, used: u64) {
+        let limit = self.bounds.memory;
+        if limit == 0 {
+            return;
+        }
+        let buffered = self.buffered.used();
+        let until = |mark: u64| buffered + (limit / 100 * mark).saturating_sub(used);
+        let full_at = until(self.marks.reset).max(limit / LITTLE);
+        self.buffered.mark(until(self.marks.refuse), full_at);
     }
 
     fn send_newest_away(&self) {

@@ -272,10 +272,11 @@ async fn each_bound_holds_at_the_edge_in_the_mesh_and_towards_the_application() 
         let heads = format!("header_count = {fields}\nheader_list = {bytes}\n");
         format!("[limits.{scope}]\n{SETTINGS}{heads}")
     });
+    let application = "[limits.app_in]\nheader_count = 98\nheader_list = 12288\n";
     Mesh::builder()
         .service(Service::new("orders").edge())
         .client("web")
-        .settings(&tables.concat())
+        .settings(&format!("{}{application}", tables.concat()))
         .run(async |mesh| {
             let orders = mesh.sidecar("orders");
             let web = mesh.client_sidecar("web");

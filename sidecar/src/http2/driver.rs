@@ -157,6 +157,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
         self.shared.begin_turn(cx);
         let mut read = 0;
         while read < SLICE {
+            if self.buffered.is_full() {
+                // Whoever looks after the memory wakes us.
+                return Poll::Pending;
+            }
             if self.shared.with(Connection::is_behind) {
                 self.is_behind = true;
                 return Poll::Pending;

@@ -1,13 +1,19 @@
 //! Bytes that calls hold, over all threads, and how many they may.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// A sum and its bound.
 #[derive(Debug)]
 pub(crate) struct Account {
     used: AtomicU64,
     most: u64,
+    /// From then on the process is short of memory, as far as was known at the last look: what came since is counted at once.
+    short_at: AtomicU64,
+    /// And so short that nothing more is to be read.
+    full_at: AtomicU64,
+    /// Somebody reads nothing because of it, and is to be woken.
+    is_paused: AtomicBool,
 }
 
 /// A share of it, given back on drop.
@@ -22,9 +28,33 @@ pub struct Held {
 impl Account {
     pub(crate) fn new(most: u64) -> Arc<Self> {
         Arc::new(Self {
-            used: AtomicU64::new(0),
             most,
+            ..Self::default()
         })
+    }
+
+    /// What was found at a look.
+    pub(crate) fn mark(&self, short_at: u64, full_at: u64) {
+        self.short_at.store(short_at, Ordering::Relaxed);
+        self.full_at.store(full_at, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_short(&self) -> bool {
+        self.used() >= self.short_at.load(Ordering::Relaxed)
+    }
+
+    /// Whoever hears so reads nothing until it is woken.
+    pub(crate) fn is_full(&self) -> bool {
+        let is_full = self.used() >= self.full_at.load(Ordering::Relaxed);
+        if is_full {
+            self.is_paused.store(true, Ordering::Relaxed);
+        }
+        is_full
+    }
+
+    /// Whether somebody has to be woken.
+    pub(crate) fn take_paused(&self) -> bool {
+        self.is_paused.swap(false, Ordering::Relaxed)
     }
 
     pub(crate) fn used(&self) -> u64 {
@@ -63,6 +93,9 @@ impl Default for Account {
         Self {
             used: AtomicU64::new(0),
             most: u64::MAX,
+            short_at: AtomicU64::new(u64::MAX),
+            full_at: AtomicU64::new(u64::MAX),
+            is_paused: AtomicBool::new(false),
         }
     }
 }
@@ -76,6 +109,20 @@ impl Drop for Held {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_came_since_the_last_look_counts_at_once() {
+        let account = Account::default();
+        account.move_by(0, 1000);
+        assert!(!account.is_short() && !account.is_full());
+        account.mark(1001, 1002);
+        account.move_by(1000, 1001);
+        assert!(account.is_short() && !account.is_full());
+        account.move_by(1001, 1002);
+        assert!(!account.take_paused());
+        assert!(account.is_full());
+        assert!(account.take_paused() && !account.take_paused());
+    }
 
     #[test]
     fn what_is_held_fits_or_leaves_no_trace() {

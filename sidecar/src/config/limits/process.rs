@@ -66,7 +66,7 @@ pub const ROWS: [Row; 6] = [
         eighths: 0,
         unit: "% of `memory`",
         about: "The same.",
-        effect: "the streams that hold most are reset, RESOURCE_EXHAUSTED",
+        effect: "the streams that hold most are reset, RESOURCE_EXHAUSTED; until then nothing is read",
         place: |process| &mut process.memory_guard_reset,
     },
     Row {
