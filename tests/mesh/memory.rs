@@ -7,13 +7,11 @@ use outrigger_tests::mesh::Service;
 use outrigger_tests::raw::{self, END_HEADERS, END_STREAM, Frame, Raw, frame, kind};
 use outrigger_tests::{Mesh, eventually, settings, tls};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, interval, timeout};
+use tokio::time::timeout;
 
 use crate::limit::{answered, hits, neighbour_is_served, rises};
 
 const FRAME: usize = 16 << 10;
-/// How long the application leaves a body of a MiB unread: the sidecar holds it.
-const LINGER: &str = "3000";
 
 /// Windows so wide that a call is held whole.
 const WIDE: &str = "[limits.edge]
@@ -47,17 +45,21 @@ enum Ended {
     Lost,
 }
 
-/// One call of a MiB, on a connection of its own.
-async fn held_call(edge: String) -> Ended {
-    let mut raw = Raw::connect(&edge).await;
+/// Sends one call of a MiB, on a connection of its own.
+async fn begin(edge: &str) -> Raw {
+    let mut raw = Raw::connect(edge).await;
     let is_window = |frame: &Frame| frame.kind == kind::WINDOW_UPDATE && frame.stream == 0;
     raw.until(is_window).await;
-    let linger = [("x-test-code", LINGER)];
-    let mut call = head_of("/test.Echo/Linger", 1, &linger);
+    // It answers without a look at the body, once it answers at all.
+    let mut call = head_of("/test.Echo/Linger", 1, &[("x-test-code", "0")]);
     for _ in 0..64 {
         call.extend(frame(kind::DATA, 0, 1, &[7; FRAME]));
     }
     raw.send(&call).await;
+    raw
+}
+
+async fn ended(mut raw: Raw) -> Ended {
     let is_answer = |frame: &Frame| matches!(frame.kind, kind::HEADERS | kind::RST_STREAM);
     match raw.until(is_answer).await {
         None => Ended::Lost,
@@ -70,63 +72,58 @@ async fn held_call(edge: String) -> Ended {
     }
 }
 
-/// So many calls a second, whatever becomes of them.
-async fn loaded(edge: &str, rate: u32, duration: Duration) -> Vec<Ended> {
-    let mut calls = JoinSet::new();
-    let mut ticks = interval(Duration::from_secs(1) / rate);
-    let begun = Instant::now();
-    while begun.elapsed() < duration {
-        ticks.tick().await;
-        calls.spawn(held_call(edge.to_owned()));
+/// So many calls while the application answers none, each begun when the one before has been sent; then it answers.
+async fn loaded(mesh: &Mesh, calls: u64) -> Vec<Ended> {
+    let orders = mesh.sidecar("orders");
+    let edge = orders.addresses.edge.as_ref().unwrap();
+    mesh.upstream("orders").hang();
+    let mut waiting = JoinSet::new();
+    let mut over = Vec::new();
+    for _ in 0..calls {
+        waiting.spawn(ended(begin(edge).await));
+        over.extend(std::iter::from_fn(|| waiting.try_join_next()).map(Result::unwrap));
     }
-    calls.join_all().await
+    mesh.upstream("orders").resume();
+    over.extend(waiting.join_all().await);
+    over
 }
 
-fn count(ended: &[Ended], how: &Ended) -> usize {
-    ended.iter().filter(|ended| *ended == how).count()
+fn count(ended: &[Ended], how: &Ended) -> u64 {
+    ended.iter().filter(|ended| *ended == how).count() as u64
 }
 
-/// F21. With 128 MiB, at the load it carries and at twice that. Calls of a MiB a second, and seconds: `OUTRIGGER_MEMORY_RATE`,
-/// `OUTRIGGER_MEMORY_SECONDS`.
+/// F21. With 128 MiB, at the load it carries and at twice that: so many calls of a MiB that wait for the application at once,
+/// `OUTRIGGER_MEMORY_CALLS`, so many times, `OUTRIGGER_MEMORY_ROUNDS`.
 #[tokio::test(flavor = "multi_thread")]
 async fn f21_at_twice_the_load_it_can_carry_it_refuses_calls_and_lives() {
     let Some(group) = Cgroup::memory(128 << 20) else {
         return;
     };
-    let rate = u32::try_from(settings::number("OUTRIGGER_MEMORY_RATE", 24)).unwrap();
-    let duration = settings::seconds("MEMORY", 4);
+    let calls = settings::number("OUTRIGGER_MEMORY_CALLS", 80);
+    let rounds = settings::number("OUTRIGGER_MEMORY_ROUNDS", 2);
     Mesh::builder()
         .service(Service::new("orders").edge().after(&group.joining()))
         .client("web")
         .settings(WIDE)
         .run(async |mesh| {
             let orders = mesh.sidecar("orders");
-            let edge = orders.addresses.edge.as_ref().unwrap();
-            let normal = loaded(edge, rate, duration).await;
-            let all = normal.len();
-            assert_eq!(count(&normal, &Ended::Served), all, "{normal:?}");
+            let normal = loaded(mesh, calls).await;
+            assert_eq!(count(&normal, &Ended::Served), calls, "{normal:?}");
             assert_eq!(hits(orders, "process", "memory_guard").await, 0.0);
-            let labels = ["scope=\"process\"", "limit=\"memory\""];
-            assert!(orders.metric("outrigger_limit_usage", &labels).await > Some(1e6));
 
-            let twice = loaded(edge, 2 * rate, duration).await;
-            let (served, refused) = (
-                count(&twice, &Ended::Served),
-                count(&twice, &Ended::Refused),
-            );
-            let peak = group.peak() >> 20;
-            println!(
-                "{all} of {all} calls, then {served} of {}; {refused} refused; at most {peak} MiB",
-                twice.len()
-            );
-            assert_eq!(group.killed(), 0);
-            assert!(refused > 0, "nothing was refused at {peak} MiB: {twice:?}");
-            assert!(served * 10 >= all * 7, "{served} of {all} were served");
-            assert_eq!(
-                count(&twice, &Ended::Reset(Some(7))),
-                0,
-                "REFUSED_STREAM comes back at once"
-            );
+            let mut refused = 0;
+            for _ in 0..rounds {
+                let twice = loaded(mesh, 2 * calls).await;
+                let served = count(&twice, &Ended::Served);
+                refused += count(&twice, &Ended::Refused);
+                let peak = group.peak() >> 20;
+                println!("{calls} at once, then {served} of twice as many, {refused} refused; at most {peak} MiB");
+                assert_eq!(group.killed(), 0);
+                assert!(refused > 0, "nothing was refused at {peak} MiB: {twice:?}");
+                assert!(served * 10 >= calls * 7, "{served} were served");
+                let unwanted = count(&twice, &Ended::Reset(Some(7)));
+                assert_eq!(unwanted, 0, "REFUSED_STREAM comes back at once");
+            }
             let hits = hits(orders, "process", "memory_guard").await;
             assert!(hits >= refused as f64, "{hits} refusals were counted");
             // It has what it needs again, and serves as before.
