@@ -9,52 +9,55 @@ pub(crate) mod stream;
 /// HTTP/2 or HTTP/1.1.
 pub(crate) mod detect;
 
-use std::cell::Cell;
+/// Who may connect.
+pub(crate) mod admission;
+
+/// So many a second.
+pub(crate) mod rate;
+
 use std::io;
-use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
+use admission::{Admission, Handshake, Permit};
 use bind::Listener;
 use stream::Plain;
 
 const BACKOFF_FIRST: Duration = Duration::from_millis(10);
 const BACKOFF_LONGEST: Duration = Duration::from_secs(1);
 
-/// Connections open on one listener, and who waits for one to end.
-#[derive(Debug, Default)]
-struct Open {
-    count: Cell<usize>,
-    ended: Notify,
+/// A connection that may be served.
+#[derive(Debug)]
+pub(crate) struct Arrived {
+    pub(crate) stream: Plain,
+    pub(crate) permit: Permit,
+    pub(crate) handshake: Handshake,
 }
 
-/// Held by a connection while it lives.
-#[derive(Debug)]
-pub(crate) struct Permit(Rc<Open>);
-
-/// Accepts until `stop`. Errors of `accept` (no file descriptors left, for one) back off; past `most` open connections nothing is accepted
-/// until one has ended.
+/// Accepts until `stop`. Errors of `accept` (no file descriptors left, for one) back off; while there is no place for one more
+/// connection, or its handshake has to wait, nothing is accepted.
 pub(crate) async fn run(
     listener: Listener,
-    most: usize,
+    admission: Arc<Admission>,
     stop: CancellationToken,
-    mut arrived: impl FnMut(Plain, Permit),
+    mut arrived: impl FnMut(Arrived),
 ) {
-    let open = Rc::<Open>::default();
     let accepting = async {
         let mut failures = Failures::default();
         loop {
-            while open.count.get() >= most {
-                open.ended.notified().await;
-            }
+            let permit = admission.enter().await;
             match listener.accept().await {
                 Ok(stream) => {
-                    failures = Failures::default();
-                    open.count.set(open.count.get() + 1);
-                    arrived(stream, Permit(Rc::clone(&open)));
+                    failures.end();
+                    let handshake = admission.begin_handshake().await;
+                    arrived(Arrived {
+                        stream,
+                        permit,
+                        handshake,
+                    });
                 }
                 Err(err) => sleep(failures.next(&err, Instant::now())).await,
             }
@@ -63,13 +66,6 @@ pub(crate) async fn run(
     tokio::select! {
         () = stop.cancelled() => {}
         () = accepting => {}
-    }
-}
-
-impl Drop for Permit {
-    fn drop(&mut self) {
-        self.0.count.set(self.0.count.get() - 1);
-        self.0.ended.notify_one();
     }
 }
 
@@ -83,6 +79,11 @@ struct Failures {
 // === impl Failures ===
 
 impl Failures {
+    /// One was accepted: the next wait is short again, but no sooner told of.
+    fn end(&mut self) {
+        self.count = 0;
+    }
+
     /// The wait after one more; tells at most once a second.
     fn next(&mut self, err: &io::Error, now: Instant) -> Duration {
         if self
@@ -115,5 +116,25 @@ mod tests {
             })
             .collect();
         assert_eq!(waits, [10, 20, 40, 80, 160, 320, 640, 1000, 1000]);
+        failures.end();
+        let wait = failures.next(&io::ErrorKind::Other.into(), Instant::now());
+        assert_eq!(wait.as_millis(), 10);
+    }
+
+    #[test]
+    fn failures_are_told_of_once_a_second_however_they_come() {
+        let start = Instant::now();
+        let mut failures = Failures::default();
+        let mut told = 0;
+        for millis in (0..3000).step_by(10) {
+            let before = failures.told;
+            failures.next(
+                &io::ErrorKind::Other.into(),
+                start + Duration::from_millis(millis),
+            );
+            told += usize::from(failures.told != before);
+            failures.end();
+        }
+        assert_eq!(told, 3);
     }
 }

@@ -14,7 +14,9 @@ mod limits;
 mod parse;
 
 pub use address::Address;
-pub use limits::{Connect, Connection, Http2, Limits, ROWS, Row, Scope};
+pub use limits::{
+    ADDED, Connect, Connection, Limits, Of, PROCESS_ROWS, Process, ROWS, Row, Scope, Set,
+};
 pub use parse::Error;
 
 /// One sidecar: the application it stands beside, where it listens, whom the application may call.
@@ -264,7 +266,7 @@ impl Config {
         if let Some(edge) = &self.edge {
             edge.check(self.application.is_some())?;
         }
-        self.limits.check()
+        self.limits.check(self.edge.is_some())
     }
 }
 

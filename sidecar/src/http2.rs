@@ -66,4 +66,5 @@ mod differential;
 mod script;
 
 pub use credit::Credit;
-pub(crate) use metrics::Metrics;
+pub(crate) use driver::obey;
+pub(crate) use metrics::{Metrics, PROCESS};

@@ -33,8 +33,17 @@ mod http1;
 /// What gRPC says.
 pub mod grpc;
 
+/// How much memory is left, and what is given up for want of it.
+pub mod memory;
+
+/// How much of a reported peer is taken.
+pub mod throttle;
+
 /// What is asked.
 pub mod call;
+
+/// How slowly the public may send.
+pub mod pace;
 
 /// What a method promises.
 pub mod contract;

@@ -9,6 +9,7 @@ use crate::attempt;
 use crate::balance::Balance;
 use crate::call::{self, Side};
 use crate::deadline;
+use crate::memory;
 use crate::observe::{self, Direction};
 use crate::reply;
 use crate::route::Router;
@@ -33,6 +34,7 @@ pub fn listener(thread: &Rc<Thread>, upstream: Option<&str>) -> Rc<dyn Dispatch>
     let stack = ServiceBuilder::new()
         .layer(reply::layer(&shared.service)) // outermost: only here an `Error` becomes an answer
         .layer(observe::layer(shared, Direction::Outbound)) // sees the error, not its rendering
+        .layer(memory::layer(shared)) // refuses while memory is short, before anything is done
         .layer(call::layer(shared, side)) // refuses what is malformed; knows declared upstreams only
         .service(Router::new(shared, Router::readiness(thread), build)); // walks the chain: route, split, target
     Rc::new(Boxed(stack))

@@ -21,7 +21,7 @@ use crate::config::{Address, Config, Edge};
 use crate::control::{Control, Start};
 use crate::identity::{self, Current, connect_ca};
 use crate::snapshot::{self, Shared};
-use crate::{connect, http2, tls};
+use crate::{connect, tls};
 
 /// Leaving in order.
 mod drain;
@@ -37,7 +37,7 @@ mod thread;
 
 use drain::{How, Signals};
 use handover::{Door, Inherited, Predecessor};
-use thread::{Seed, Sockets};
+use thread::{Listeners, Seed, Sockets};
 
 /// Where a bound sidecar listens.
 #[derive(Clone, Debug, Serialize)]
@@ -181,7 +181,7 @@ impl Proxy {
             signals: signals.clone(),
             connects: metrics.connects,
             handshakes: metrics.handshakes,
-            bounds: metrics.bounds,
+            listeners: Listeners::new(&config.limits, shared.memory.metrics()),
         };
         let threads = thread::start(&seed, &sockets, config.threads)?;
         let offered = sockets.named(&health).map_err(Error::Socket)?;
@@ -201,6 +201,10 @@ impl Proxy {
         if let Some(certificate) = certificate {
             tasks.spawn(tls::edge::follow(certificate, stop.clone()));
         }
+        let (watched, stopped) = (Arc::clone(&shared), stop.clone());
+        tasks.spawn(async move {
+            stopped.run_until_cancelled(watched.memory.watch()).await;
+        });
         let trusted = {
             let shared = Arc::clone(&shared);
             move |domain: &str| shared.set_trust_domain(domain)
@@ -273,7 +277,6 @@ struct Metrics {
     identity: identity::Metrics,
     connects: connect::Metrics,
     handshakes: tls::Metrics,
-    bounds: http2::Metrics,
 }
 
 // === impl Metrics ===
@@ -285,8 +288,7 @@ impl Metrics {
         self.identity.register(&mut registry);
         self.connects.register(&mut registry);
         self.handshakes.register(&mut registry);
-        self.bounds.register(&mut registry);
-        self.bounds.state(&shared.config.limits);
+        shared.memory.metrics().register(&mut registry);
         if let Some(certificate) = certificate {
             certificate.metrics().register(&mut registry);
         }

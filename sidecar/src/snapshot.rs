@@ -18,10 +18,11 @@ use tokio::time::Instant;
 use crate::attempt::budget::Budget;
 use crate::attempt::buffer::Account;
 use crate::balance::endpoint::Endpoint;
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::connect;
 use crate::contract::Contract;
 use crate::intention::Intentions;
+use crate::memory::Guard;
 use crate::observe::metrics::Metrics;
 use crate::observe::trace::Exporter;
 use crate::route::chain::Chain;
@@ -36,6 +37,8 @@ pub enum Error {
         path: String,
         source: std::io::Error,
     },
+    #[error(transparent)]
+    Bounds(#[from] config::Error),
     #[error("cannot decode the contract {path}: {source}")]
     DecodeContract {
         path: String,
@@ -59,6 +62,8 @@ pub struct Shared {
     pub metrics: Metrics,
     pub traces: Exporter,
     pub clock: Clock,
+    /// How much memory is left, and what every connection counts on.
+    pub memory: Arc<Guard>,
     /// Request bytes kept for repeats, over all calls.
     pub retry_bytes: Arc<Account>,
     pub ages: Ages,
@@ -151,6 +156,7 @@ impl Shared {
             intentions: ArcSwapOption::empty(),
             metrics: Metrics::default(),
             traces,
+            memory: Guard::new(&config.limits, config.edge.is_some())?,
             clock: Clock(now),
             retry_bytes: Arc::default(),
             ages: Ages::default(),

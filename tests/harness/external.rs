@@ -18,19 +18,27 @@ pub fn external(name: &str) -> Option<PathBuf> {
     if let Some(path) = find(name) {
         return Some(path);
     }
+    unavailable(
+        name,
+        &format!(
+            "{name} was found neither on PATH nor in {} (tests/tools {name} installs it)",
+            settings::tools().display()
+        ),
+    );
+    None
+}
+
+/// Says that a test does not run here for want of `name`, and why; where it is required, fails.
+pub fn unavailable(name: &str, why: &str) {
     let test = std::thread::current().name().unwrap_or("?").to_owned();
     let required = settings::variable("OUTRIGGER_REQUIRE").unwrap_or_default();
     assert!(
         !required.split(',').any(|required| required == name),
-        "{name} is required here but was found neither on PATH nor in {}: run `tests/tools {name}`",
-        settings::tools().display()
+        "{name} is required here: {why}"
     );
     CLOSING.call_once(count_at_exit);
     SKIPPED.fetch_add(1, Ordering::Relaxed);
-    say(&format!(
-        "SKIPPED {test}: {name} not found (tests/tools {name} installs it)"
-    ));
-    None
+    say(&format!("SKIPPED {test}: {why}"));
 }
 
 fn find(name: &str) -> Option<PathBuf> {

@@ -8,6 +8,7 @@
 )]
 
 pub mod binary;
+pub mod cgroup;
 pub mod client;
 pub mod database;
 pub mod eventually;

@@ -33,6 +33,7 @@ pub struct Service {
     pub protocol: &'static str,
     /// Where an application that is the test's own listens.
     pub application: Option<String>,
+    pub before: Option<String>,
 }
 
 impl Service {
@@ -47,7 +48,14 @@ impl Service {
             edge_tls: None,
             protocol: "grpc",
             application: None,
+            before: None,
         }
+    }
+
+    /// Its sidecars are started by a shell that has run this: `ulimit -n 80`.
+    pub fn after(mut self, before: &str) -> Self {
+        self.before = Some(before.to_owned());
+        self
     }
 
     /// The version its instances register.
@@ -234,7 +242,10 @@ impl Mesh {
                 config.push_str("tls = \"127.0.0.1:0\"\n");
                 config.push_str(&files);
             }
-            let sidecar = Sidecar::start(&instance, &config, &folder).await;
+            let sidecar = match &service.before {
+                Some(before) => Sidecar::start_after(before, &instance, &config, &folder).await,
+                None => Sidecar::start(&instance, &config, &folder).await,
+            };
             self.instances.push(Instance {
                 service: service.name.clone(),
                 upstream,

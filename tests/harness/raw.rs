@@ -8,7 +8,7 @@ use std::time::Duration;
 use outrigger_sidecar::http2::hpack::{Bounds, Decoder};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
 pub use application::{Application, Heard, Script};
@@ -193,9 +193,20 @@ pub struct Raw {
 
 impl Raw {
     pub async fn connect(address: &str) -> Self {
-        let mut raw = Self::silent(address).await;
-        raw.greet().await;
-        raw
+        Self::silent(address).await.greeted().await
+    }
+
+    /// The same from an address of the loopback network that is not everybody's.
+    pub async fn connect_from(source: [u8; 4], address: &str) -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind((source, 0).into()).unwrap();
+        let stream = socket.connect(address.parse().unwrap()).await.unwrap();
+        Self::over(stream).greeted().await
+    }
+
+    async fn greeted(mut self) -> Self {
+        self.greet().await;
+        self
     }
 
     /// Says preface and SETTINGS.

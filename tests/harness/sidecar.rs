@@ -40,13 +40,26 @@ pub struct Addresses {
 impl Sidecar {
     /// Starts a sidecar from the text of its file and waits until it has bound.
     pub async fn start(instance: &str, config: &str, folder: &Path) -> Self {
+        let mut command = Command::new(binary::outrigger());
+        command.arg("sidecar");
+        Self::start_by(command, instance, config, folder).await
+    }
+
+    /// The same after a shell command, whose process it becomes: what holds for that one holds for it.
+    pub async fn start_after(before: &str, instance: &str, config: &str, folder: &Path) -> Self {
+        let mut command = Command::new("sh");
+        command.args(["-c", &format!("{before} && exec \"$0\" \"$@\"")]);
+        command.arg(binary::outrigger()).arg("sidecar");
+        Self::start_by(command, instance, config, folder).await
+    }
+
+    async fn start_by(mut command: Command, instance: &str, config: &str, folder: &Path) -> Self {
         let file = folder.join("sidecar.toml");
         let report = folder.join("addresses.json");
         let handover = folder.join("handover.sock");
         let config = format!("report = {report:?}\nhandover = {handover:?}\n{config}");
         std::fs::write(&file, config).unwrap();
-        let mut command = Command::new(binary::outrigger());
-        command.arg("sidecar").arg("--config").arg(&file);
+        command.arg("--config").arg(&file);
         let mut process = Process::start(instance, command, &folder.join("sidecar.log"));
         let addresses = eventually(&format!("{instance} reports its addresses"), async || {
             process.assert_running();
@@ -117,6 +130,11 @@ impl Sidecar {
     pub async fn samples(&self, name: &str) -> Vec<f64> {
         let (_, text) = self.health("/metrics").await.unwrap();
         samples(&text, name, &[]).collect()
+    }
+
+    /// What it has logged so far.
+    pub fn log(&self) -> String {
+        self.process.output()
     }
 
     /// Its process id.

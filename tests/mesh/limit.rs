@@ -1,17 +1,21 @@
 //! Bounds of HTTP/2 connections, on each kind of listener: exactly at the bound the connection lives, one past it the peer sees
 //! what is documented, the metric counts it, and a neighbour is served.
 
+use std::time::Duration;
+
 use outrigger_tests::mesh::Service;
 use outrigger_tests::raw::{self, ACK, END_HEADERS, END_STREAM, Frame, Raw, frame, kind};
 use outrigger_tests::sidecar::Sidecar;
-use outrigger_tests::{Mesh, eventually, tls};
+use outrigger_tests::{Mesh, eventually, settings, tls};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 /// The same small numbers everywhere, so that a table suits all.
 const SETTINGS: &str = "max_concurrent_streams = 12
-header_count = 20
-header_list = 2048
 continuation_frames = 5
-pending_accept_resets = 10
+pending_accept_resets = 12
 library_resets = 10
 priority_frames = 10
 window_update_frames = 1
@@ -25,7 +29,7 @@ empty_frames = 10
 const CALM: u32 = 11;
 const REFUSED: u32 = 7;
 
-fn head(stream: u32, flags: u8) -> Vec<u8> {
+pub(crate) fn head(stream: u32, flags: u8) -> Vec<u8> {
     let fields = raw::grpc("orders", "/test.Echo/Stall");
     frame(
         kind::HEADERS,
@@ -72,7 +76,7 @@ const REPEATED: [(&str, u32, &str, Frames); 8] = [
         "too_many_continuations",
         continued,
     ),
-    ("pending_accept_resets", 10, "too_many_resets", |count| {
+    ("pending_accept_resets", 12, "too_many_resets", |count| {
         many(count, |number| {
             [head(id(number), 0), reset(id(number))].concat()
         })
@@ -101,7 +105,7 @@ const REPEATED: [(&str, u32, &str, Frames); 8] = [
     }),
 ];
 
-async fn hits(sidecar: &Sidecar, scope: &str, limit: &str) -> f64 {
+pub(crate) async fn hits(sidecar: &Sidecar, scope: &str, limit: &str) -> f64 {
     let labels = [
         &*format!("scope=\"{scope}\""),
         &*format!("limit=\"{limit}\""),
@@ -110,7 +114,7 @@ async fn hits(sidecar: &Sidecar, scope: &str, limit: &str) -> f64 {
     hits.unwrap_or_else(|| panic!("no series of {scope} {limit}"))
 }
 
-async fn rises(sidecar: &Sidecar, scope: &str, limit: &str, before: f64) {
+pub(crate) async fn rises(sidecar: &Sidecar, scope: &str, limit: &str, before: f64) {
     eventually(&format!("{scope} {limit} is counted"), async || {
         let now = hits(sidecar, scope, limit).await;
         match now > before {
@@ -122,13 +126,13 @@ async fn rises(sidecar: &Sidecar, scope: &str, limit: &str, before: f64) {
 }
 
 /// A call on a connection of its own.
-async fn neighbour_is_served(address: &str) {
+pub(crate) async fn neighbour_is_served(address: &str) {
     let mut raw = Raw::connect(address).await;
     assert!(answered(&mut raw, 1).await, "a neighbour is served");
 }
 
 /// A unary call on this stream is answered with an end.
-async fn answered(raw: &mut Raw, stream: u32) -> bool {
+pub(crate) async fn answered(raw: &mut Raw, stream: u32) -> bool {
     let block = raw::block(&raw::grpc("orders", "/test.Echo/Echo"));
     raw.send(&frame(kind::HEADERS, END_HEADERS, stream, &block))
         .await;
@@ -199,9 +203,20 @@ async fn streams(scope: &str, address: &str, sidecar: &Sidecar) {
 
 type Fields<'a> = Vec<(&'a str, &'a str)>;
 
+/// Fields and bytes of a header list. What passed the first hops fits the next ones, so they cannot be the same everywhere.
+fn head_bounds(scope: &str) -> [usize; 2] {
+    match scope {
+        "mesh" => [90, 8192],
+        _ => [80, 4096],
+    }
+}
+
 async fn heads(scope: &str, address: &str, sidecar: &Sidecar) {
+    let [most_fields, most_bytes] = head_bounds(scope);
     let long = "x".repeat(100);
-    let numbered: Vec<_> = (0..20).map(|number| format!("x-{number}")).collect();
+    let numbered: Vec<_> = (0..100).map(|number| format!("x-{number}")).collect();
+    // A long one is 138 bytes, the request's own are about 330.
+    let long_ones = (most_bytes - 330) / 138;
     // Six fields are the request's own.
     let of_count = |count: usize| {
         numbered
@@ -212,8 +227,16 @@ async fn heads(scope: &str, address: &str, sidecar: &Sidecar) {
     };
     let of_bytes = |count: usize| vec![("x-long", &*long); count];
     let cases: [(&str, Fields<'_>, Fields<'_>); 2] = [
-        ("header_count", of_count(20), of_count(21)),
-        ("header_list", of_bytes(10), of_bytes(14)),
+        (
+            "header_count",
+            of_count(most_fields),
+            of_count(most_fields + 1),
+        ),
+        (
+            "header_list",
+            of_bytes(long_ones - 1),
+            of_bytes(long_ones + 2),
+        ),
     ];
     for (limit, fits, exceeds) in cases {
         let before = hits(sidecar, scope, limit).await;
@@ -250,11 +273,16 @@ async fn heads(scope: &str, address: &str, sidecar: &Sidecar) {
 
 #[tokio::test]
 async fn each_bound_holds_at_the_edge_in_the_mesh_and_towards_the_application() {
-    let tables = ["edge", "mesh", "local"].map(|scope| format!("[limits.{scope}]\n{SETTINGS}"));
+    let tables = ["edge", "mesh", "local"].map(|scope| {
+        let [fields, bytes] = head_bounds(scope);
+        let heads = format!("header_count = {fields}\nheader_list = {bytes}\n");
+        format!("[limits.{scope}]\n{SETTINGS}{heads}")
+    });
+    let application = "[limits.app_in]\nheader_count = 98\nheader_list = 12288\n";
     Mesh::builder()
         .service(Service::new("orders").edge())
         .client("web")
-        .settings(&tables.concat())
+        .settings(&format!("{}{application}", tables.concat()))
         .run(async |mesh| {
             let orders = mesh.sidecar("orders");
             let web = mesh.client_sidecar("web");
@@ -264,7 +292,7 @@ async fn each_bound_holds_at_the_edge_in_the_mesh_and_towards_the_application() 
             let listeners = [
                 ("edge", &**orders.addresses.edge.as_ref().unwrap(), orders),
                 ("mesh", &*tunnel.address, orders),
-                ("local", &*web.addresses.upstreams["orders"], web),
+                ("app_out", &*web.addresses.upstreams["orders"], web),
             ];
             for (scope, address, sidecar) in listeners {
                 repeated_frames(scope, address, sidecar).await;
@@ -303,6 +331,73 @@ async fn who_says_nothing_or_stops_in_a_head_is_let_go_at_its_time() {
                 rises(orders, "edge", limit, 0.0).await;
             }
             neighbour_is_served(edge).await;
+        })
+        .await;
+}
+
+/// A peer that is slow in one of these ways, let go when its time is over.
+async fn slow(edge: String, way: u64) -> Duration {
+    let mut stream = TcpStream::connect(edge).await.unwrap();
+    let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".as_slice();
+    let half_head = || {
+        let block = raw::block(&raw::grpc("orders", "/test.Echo/Echo"));
+        let head = frame(kind::HEADERS, 0, 1, &block);
+        [preface, &frame(kind::SETTINGS, 0, 0, &[]), &head].concat()
+    };
+    let said = match way {
+        0 => Vec::new(),
+        1 => b"PRI * HT".to_vec(),
+        2 => preface.to_vec(),
+        3 => half_head(),
+        4 => b"GET / HTTP/1.1\r\nHost: or".to_vec(),
+        _ => b"POST /a HTTP/1.1\r\nHost: orders\r\nContent-Length: 9\r\n\r\n1".to_vec(),
+    };
+    stream.write_all(&said).await.unwrap();
+    let begun = Instant::now();
+    let mut said = Vec::new();
+    // However it is closed.
+    let _: std::io::Result<usize> = stream.read_to_end(&mut said).await;
+    if way == 5 {
+        let text = String::from_utf8_lossy(&said);
+        assert!(text.starts_with("HTTP/1.1 408 "), "{text}");
+    }
+    begun.elapsed()
+}
+
+/// B7. Six ways to be slow, and so many peers each: `OUTRIGGER_SLOW_PEERS` (1,000 at once: 167).
+#[tokio::test]
+async fn b7_slow_peers_are_let_go_at_their_time_and_good_calls_do_not_notice() {
+    let peers = settings::number("OUTRIGGER_SLOW_PEERS", 10);
+    let timers = "[limits.connect]\npreface = \"2s\"\nheader_block = \"2s\"\nrequest_body = \"2s\"\n[limits.edge]\nconnections_per_peer = 10000\n";
+    Mesh::builder()
+        .service(Service::new("orders").protocol("http2").edge())
+        .settings(timers)
+        .run(async |mesh| {
+            let orders = mesh.sidecar("orders");
+            let edge = orders.addresses.edge.as_ref().unwrap();
+            let mut good = Raw::connect(edge).await;
+            let mut slow_ones = JoinSet::new();
+            for number in 0..6 * peers {
+                slow_ones.spawn(slow(edge.clone(), number % 6));
+            }
+            let mut slowest = Duration::ZERO;
+            let mut calls = 0;
+            while !slow_ones.is_empty() {
+                let begun = Instant::now();
+                assert!(answered(&mut good, id(calls)).await);
+                slowest = slowest.max(begun.elapsed());
+                calls += 1;
+                while let Some(lasted) = slow_ones.try_join_next() {
+                    let lasted = lasted.unwrap();
+                    let (least, most) = (Duration::from_secs(1), Duration::from_secs(4));
+                    assert!((least..most).contains(&lasted), "{lasted:?}");
+                }
+            }
+            println!("{calls} good calls meanwhile, the slowest {slowest:?}");
+            assert!(slowest < Duration::from_secs(1), "{slowest:?}");
+            for limit in ["preface", "header_block", "request_body"] {
+                rises(orders, "edge", limit, 0.0).await;
+            }
         })
         .await;
 }

@@ -5,6 +5,7 @@
     reason = "a suite fails loudly; the lint's exception covers test functions only"
 )]
 
+mod admission;
 mod breaker;
 mod deadline;
 mod drain;
@@ -14,6 +15,7 @@ mod hostile;
 mod identity;
 mod instance_lost;
 mod limit;
+mod memory;
 mod registry_away;
 mod retry;
 mod rotation;

@@ -1,7 +1,11 @@
-//! The bounds of connections and streams, per kind of listener. Names and numbers are those of the table of defaults in the docs.
+//! The bounds of connections and streams, per kind of listener, and those of the process. Names and numbers are those of the tables
+//! of defaults in the docs.
 
 /// One row a bound.
 mod table;
+
+/// Those of the process.
+mod process;
 
 #[cfg(test)]
 mod tests;
@@ -11,7 +15,8 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-pub use table::{Connection, ROWS, Row};
+pub use process::{Process, ROWS as PROCESS_ROWS};
+pub use table::{Connection, Of, ROWS, Row};
 
 use super::{Error, duration};
 
@@ -19,16 +24,26 @@ use super::{Error, duration};
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
-    pub edge: Http2,
-    pub mesh: Http2,
-    pub local: Http2,
+    pub edge: Set,
+    pub mesh: Set,
+    /// Both directions of our application; towards it some bounds are higher by what the mesh may have added.
+    pub local: Set,
+    /// The application calls us: what it sets wins over `local`.
+    pub app_out: Set,
+    /// We call the application: likewise.
+    pub app_in: Set,
+    pub process: Set,
     pub connect: Connect,
 }
 
-/// What is set for HTTP/2 connections of one kind, by the names of [`ROWS`]; what is not has its default.
+/// What is set for one scope, by the names of [`ROWS`] (the process: [`PROCESS_ROWS`]); what is not has its default.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(transparent)]
-pub struct Http2(BTreeMap<String, Setting>);
+pub struct Set(BTreeMap<String, Setting>);
+
+/// What a sidecar adds to a call on its way into the mesh, and again on its way out of it, at most: bytes of header list and
+/// fields. What one hop let in must pass the next one.
+pub const ADDED: [u32; 2] = [4 << 10, 8];
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(untagged)]
@@ -42,18 +57,22 @@ enum Setting {
 pub enum Scope {
     Edge,
     Mesh,
-    Local,
+    /// Our application, which calls others.
+    AppOut,
+    /// Our application, which is called.
+    AppIn,
 }
 
 impl Scope {
-    pub const ALL: [Self; 3] = [Self::Edge, Self::Mesh, Self::Local];
+    pub const ALL: [Self; 4] = [Self::Edge, Self::Mesh, Self::AppOut, Self::AppIn];
 
     /// As in config keys and metric labels.
     pub fn name(self) -> &'static str {
         match self {
             Self::Edge => "edge",
             Self::Mesh => "mesh",
-            Self::Local => "local",
+            Self::AppOut => "app_out",
+            Self::AppIn => "app_in",
         }
     }
 }
@@ -88,11 +107,12 @@ pub struct Connect {
     /// HTTP/2 preface, protocol detection.
     #[serde(with = "duration")]
     pub preface: Duration,
-    /// HTTP/1 header block.
+    /// The body of a unary request from the internet: in all, and at least 1 KiB a second after the first ten.
+    #[serde(with = "duration")]
+    pub request_body: Duration,
+    /// A block of fields, from its first frame to its last; HTTP/1: the head.
     #[serde(with = "duration")]
     pub header_block: Duration,
-    /// Connections accepted at once per listener; past it nothing is accepted until one ends.
-    pub accepted: usize,
 }
 
 // === impl Limits ===
@@ -106,63 +126,184 @@ impl Limits {
         self.of(Scope::Mesh)
     }
 
-    pub fn local(&self) -> Connection {
-        self.of(Scope::Local)
+    pub fn app_out(&self) -> Connection {
+        self.of(Scope::AppOut)
+    }
+
+    pub fn app_in(&self) -> Connection {
+        self.of(Scope::AppIn)
+    }
+
+    /// The numbers of the process, where its memory is known; errors name the key.
+    pub(crate) fn process(&self, has_edge: bool, memory: Option<u64>) -> Result<Process, Error> {
+        let process = Process::new(|name| self.process.0.get(name), has_edge, memory);
+        process.check().map(|()| process)
     }
 
     /// The numbers of one kind, defaults filled in. They were checked when the file was read.
     pub fn of(&self, scope: Scope) -> Connection {
         let mut connection = Connection::new(scope);
-        for (name, setting) in &self.set(scope).0 {
+        let set = self.sets(scope).into_iter().flat_map(|(set, _)| &set.0);
+        for (name, setting) in set {
             if let (Some(row), Ok(value)) = (Row::named(name), setting.value(scope)) {
                 *(row.place)(&mut connection) = value;
             }
         }
+        if scope == Scope::AppIn {
+            self.widen_from_local(&mut connection);
+        }
         connection
     }
 
-    fn set(&self, scope: Scope) -> &Http2 {
-        match scope {
-            Scope::Edge => &self.edge,
-            Scope::Mesh => &self.mesh,
-            Scope::Local => &self.local,
-        }
-    }
-
-    pub(super) fn check(&self) -> Result<(), Error> {
-        Scope::ALL
-            .into_iter()
-            .try_for_each(|scope| self.check_scope(scope))
-    }
-
-    fn check_scope(&self, scope: Scope) -> Result<(), Error> {
-        let wrong = |name: &str, value: String, expected: String| Error::Value {
-            key: format!("sidecar.limits.{}.{name}", scope.name()),
-            value,
-            expected,
+    /// `local` says what the application may send; towards it we allow what came on top on the way.
+    fn widen_from_local(&self, connection: &mut Connection) {
+        let from_local = |row: &&Row| {
+            self.local.0.contains_key(row.name) && !self.app_in.0.contains_key(row.name)
         };
-        for (name, setting) in &self.set(scope).0 {
-            if Row::named(name).is_none() {
-                let names: Vec<_> = ROWS.iter().map(|row| row.name).collect();
-                let expected = format!("one of the bounds {}", names.join(", "));
-                return Err(wrong(name, setting.text(), expected));
-            }
-            setting
-                .value(scope)
-                .map_err(|expected| wrong(name, setting.text(), expected.to_owned()))?;
+        for row in ROWS.iter().filter(from_local) {
+            let value = (row.place)(connection);
+            *value = (*value + row.more_towards_application).min(Setting::MOST);
         }
-        let connection = self.of(scope);
-        let wide = connection.stream_window.max(connection.known_stream_window);
-        let needed = u64::from(connection.max_concurrent_streams) * u64::from(wide);
-        if needed > u64::from(connection.connection_window) {
-            let expected = format!(
-                "at least {needed} (max_concurrent_streams × stream_window), or slow streams starve the others"
-            );
-            let value = connection.connection_window.to_string();
-            return Err(wrong("connection_window", value, expected));
-        }
-        Ok(())
     }
+
+    /// What counts for a scope, the last word last, and the key it stands under.
+    fn sets(&self, scope: Scope) -> Vec<(&Set, &'static str)> {
+        match scope {
+            Scope::Edge => vec![(&self.edge, "edge")],
+            Scope::Mesh => vec![(&self.mesh, "mesh")],
+            Scope::AppOut => vec![(&self.local, "local"), (&self.app_out, "app_out")],
+            Scope::AppIn => vec![(&self.local, "local"), (&self.app_in, "app_in")],
+        }
+    }
+
+    pub(super) fn check(&self, has_edge: bool) -> Result<(), Error> {
+        for scope in Scope::ALL {
+            for (set, key) in self.sets(scope) {
+                check_set(set, key, scope)?;
+            }
+            check_windows(&self.of(scope))?;
+        }
+        check_nesting(self)?;
+        check_process_set(&self.process)?;
+        self.process(has_edge, None).map(|_| ())
+    }
+}
+
+fn wrong(scope: &str, name: &str, value: String, expected: String) -> Error {
+    Error::Value {
+        key: format!("sidecar.limits.{scope}.{name}"),
+        value,
+        expected,
+    }
+}
+
+fn check_set(set: &Set, key: &str, scope: Scope) -> Result<(), Error> {
+    for (name, setting) in &set.0 {
+        let Some(row) = Row::named(name) else {
+            let names: Vec<_> = ROWS.iter().map(|row| row.name).collect();
+            let expected = format!("one of the bounds {}", names.join(", "));
+            return Err(wrong(key, name, setting.text(), expected));
+        };
+        // What `local` says of a listener is said of the one direction that has one.
+        if !row.applies_to(scope) && (key == scope.name() || !row.applies_to(Scope::AppOut)) {
+            let expected = "nothing: there is no such thing to be bounded here".to_owned();
+            return Err(wrong(key, name, setting.text(), expected));
+        }
+        let value = setting.value(scope);
+        value.map_err(|expected| wrong(key, name, setting.text(), expected.to_owned()))?;
+    }
+    Ok(())
+}
+
+fn check_process_set(set: &Set) -> Result<(), Error> {
+    for (name, setting) in &set.0 {
+        if process::Row::named(name).is_none() {
+            let names: Vec<_> = PROCESS_ROWS.iter().map(|row| row.name).collect();
+            let expected = format!("one of the bounds {}", names.join(", "));
+            return Err(wrong("process", name, setting.text(), expected));
+        }
+        let amount = setting.amount();
+        amount.map_err(|expected| wrong("process", name, setting.text(), expected.to_owned()))?;
+    }
+    Ok(())
+}
+
+/// What the bounds of one connection say about each other.
+fn check_windows(limits: &Connection) -> Result<(), Error> {
+    let streams = u64::from(limits.max_concurrent_streams);
+    let wide = limits.stream_window.max(limits.known_stream_window);
+    let drain = limits.drains_at().unwrap_or(0);
+    let checks = [
+        (
+            "connection_window",
+            limits.connection_window,
+            streams * u64::from(wide),
+            "max_concurrent_streams × stream_window), or slow streams starve the others",
+        ),
+        (
+            "pending_accept_resets",
+            limits.pending_accept_resets,
+            streams,
+            "max_concurrent_streams), because all calls may be cancelled at once",
+        ),
+        (
+            "reset_memory",
+            limits.reset_memory,
+            2 * streams,
+            "2 × max_concurrent_streams), or cancelled calls wear the connection out",
+        ),
+        (
+            "library_resets",
+            limits.library_resets,
+            2 * u64::from(drain) + 1,
+            "twice the mark at which the connection is drained)",
+        ),
+    ];
+    for (name, value, least, why) in checks {
+        if u64::from(value) < least {
+            let expected = format!("at least {least} ({why}");
+            return Err(wrong(
+                limits.scope.name(),
+                name,
+                value.to_string(),
+                expected,
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// What one hop lets in must pass the next one, with what the sidecar between them adds.
+fn check_nesting(limits: &Limits) -> Result<(), Error> {
+    let hops = [
+        (Scope::AppOut, Scope::Mesh),
+        (Scope::Edge, Scope::Mesh),
+        (Scope::Mesh, Scope::AppIn),
+    ];
+    for (outer, inner) in hops {
+        let (outer, inner) = (limits.of(outer), limits.of(inner));
+        let [bytes, fields] = ADDED;
+        let sizes = [
+            ("header_list", outer.header_list, inner.header_list, bytes),
+            (
+                "header_count",
+                outer.header_count,
+                inner.header_count,
+                fields,
+            ),
+        ];
+        for (name, outside, inside, added) in sizes {
+            let needed = outside.saturating_add(added).min(Setting::MOST);
+            if inside < needed {
+                let (outer, inner) = (outer.scope.name(), inner.scope.name());
+                let expected = format!(
+                    "at least {needed}: limits.{outer}.{name} and {added} that are added on the way"
+                );
+                return Err(wrong(inner, name, inside.to_string(), expected));
+            }
+        }
+    }
+    Ok(())
 }
 
 // === impl Setting ===
@@ -182,6 +323,18 @@ impl Setting {
                 .ok()
                 .filter(|number| (1..=Self::MOST).contains(number))
                 .ok_or("a number from 1 to 2147483647"),
+        }
+    }
+
+    /// The same for the process: more than a window can be.
+    fn amount(&self) -> Result<u64, &'static str> {
+        match self {
+            Self::Word(word) if word == "unlimited" => Ok(u64::MAX),
+            Self::Word(_) => Err("a number above 0, or \"unlimited\""),
+            Self::Number(number) => u64::try_from(*number)
+                .ok()
+                .filter(|number| *number > 0)
+                .ok_or("a number above 0"),
         }
     }
 
@@ -206,8 +359,8 @@ impl Default for Connect {
             ping_timeout: Duration::from_secs(20),
             handshake: Duration::from_secs(5),
             preface: Duration::from_secs(5),
+            request_body: Duration::from_secs(60),
             header_block: Duration::from_secs(10),
-            accepted: 4096,
         }
     }
 }

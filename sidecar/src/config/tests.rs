@@ -56,7 +56,7 @@ fn every_documented_key_is_read() {
     assert_eq!(config.upstreams.len(), 2);
     assert_eq!(config.drain.grace, Duration::from_secs(3));
     assert_eq!(config.limits.mesh().max_concurrent_streams, 100);
-    assert_eq!(config.limits.local().max_concurrent_streams, 1000);
+    assert_eq!(config.limits.app_out().max_concurrent_streams, 1000);
     let edge = config.edge.unwrap();
     assert_eq!(edge.tls.unwrap().port(), 8443);
     assert_eq!(edge.key.unwrap(), Path::new("/run/edge/tls.key"));

@@ -54,10 +54,12 @@ pub struct Application {
 impl Application {
     pub(crate) fn new(parts: Parts) -> Rc<Self> {
         let setup = Setup {
-            limits: parts.limits.local(),
+            limits: parts.limits.app_in(),
             scheme: Scheme::HTTP,
             ping: None,
             patience: PATIENCE,
+            preface: parts.limits.connect.preface,
+            header_block: parts.limits.connect.header_block,
             metrics: parts.bounds.clone(),
         };
         Rc::new(Self {

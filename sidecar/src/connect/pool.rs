@@ -8,7 +8,7 @@ use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::pin::pin;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -22,11 +22,13 @@ use tokio_util::task::TaskTracker;
 use super::Metrics;
 use super::backoff::Backoff;
 use super::dial::{self, Dialed};
+use crate::accept::rate::Rate;
 use crate::balance::endpoint::Endpoint;
-use crate::config::Limits;
+use crate::config::{Limits, Scope};
 use crate::error::{Error, Kind};
 use crate::http2;
 use crate::http2::client::{Client, PingTimes, Setup};
+use crate::http2::meter::Limit;
 use crate::identity::{Current, now};
 use crate::tls;
 
@@ -59,6 +61,8 @@ pub(crate) struct Parts {
     pub(crate) metrics: Metrics,
     pub(crate) handshakes: tls::Metrics,
     pub(crate) bounds: http2::Metrics,
+    /// Of all threads.
+    pub(crate) dials: Arc<Mutex<Rate>>,
 }
 
 /// The mesh connections of one thread.
@@ -103,6 +107,8 @@ impl Pool {
                 timeout: connect.ping_timeout,
             }),
             patience: PATIENCE,
+            preface: connect.preface,
+            header_block: connect.header_block,
             metrics: parts.bounds.clone(),
         };
         Rc::new(Self {
@@ -260,7 +266,26 @@ impl Pool {
         }
     }
 
+    /// Many endpoints that come at once are not all dialled at once.
+    async fn wait_for_turn(&self, entry: &Entry) {
+        let mut dials = self
+            .parts
+            .dials
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let wait = dials.take(Instant::now());
+        drop(dials);
+        if !wait.is_zero() {
+            let endpoint = &entry.endpoint.id;
+            self.parts
+                .bounds
+                .hit(Scope::Mesh, Limit::DialsPerSecond, endpoint);
+            sleep(wait).await;
+        }
+    }
+
     async fn attempt(&self, entry: &Entry) -> Result<Dialed, dial::Error> {
+        self.wait_for_turn(entry).await;
         let identity = self.parts.identity.load().ok_or(dial::Error::NoIdentity)?;
         let limit = self.parts.limits.connect.timeout;
         let dialed = timeout(limit, dial::mesh(&entry.endpoint, &identity, &self.setup))

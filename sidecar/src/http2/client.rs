@@ -70,6 +70,10 @@ pub(crate) struct Setup {
     pub(crate) scheme: Scheme,
     pub(crate) ping: Option<PingTimes>,
     pub(crate) patience: Duration,
+    /// The peer's SETTINGS must have come by then.
+    pub(crate) preface: Duration,
+    /// A block of fields must have ended by then.
+    pub(crate) header_block: Duration,
     pub(crate) metrics: Metrics,
 }
 
@@ -79,7 +83,8 @@ where
     IO: AsyncRead + AsyncWrite + Unpin,
 {
     let config = limits::config(&setup.limits);
-    let inner = driver::Driver::new(io, Role::Client, config, setup.limits.connection_buffered);
+    let most_held = setup.limits.connection_buffered;
+    let inner = driver::Driver::new(io, Role::Client, config, most_held, &setup.metrics);
     let now = Instant::now();
     let client = Rc::new(Client {
         shared: Rc::clone(inner.shared()),
@@ -146,7 +151,10 @@ impl Client {
 
     fn count_met(&self) {
         for limit in self.shared.take_met() {
-            self.metrics.hit(self.scope, limit, &"an upstream");
+            self.metrics.met_by_upstream(self.scope, limit);
+        }
+        if let Some((code, debug)) = self.shared.take_farewell() {
+            self.metrics.left(code, debug);
         }
     }
 
@@ -163,7 +171,13 @@ impl Client {
                 let same = io::Error::new(err.kind(), err.to_string());
                 (Some(Ended::Lost(err.to_string())), Err(same))
             }
-            Over::Fault(_) | Over::Late(_) => {
+            // It went silent, as one does that is gone.
+            Over::Late(_) => {
+                let text = over.to_string();
+                let late = io::Error::new(io::ErrorKind::TimedOut, text.clone());
+                (Some(Ended::Lost(text)), Err(late))
+            }
+            Over::Fault(_) => {
                 let text = over.to_string();
                 (
                     Some(Ended::Broken(text.clone())),

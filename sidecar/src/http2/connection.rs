@@ -195,6 +195,8 @@ pub struct Connection {
     send: Allowance,
     peer: Peer,
     meter: Meter,
+    /// The process holds so much that nobody gets credit back.
+    keeps_credit: bool,
 }
 
 /// What the peer allows us.
@@ -236,6 +238,7 @@ impl Connection {
                 streams: FIRST_STREAMS,
             },
             meter: Meter::new(config.tolerance),
+            keeps_credit: false,
         };
         connection.announce();
         connection
@@ -301,6 +304,12 @@ impl Connection {
             .iter()
             .max_by_key(|(_, entry)| entry.receive.held());
         held.map(|(stream, _)| *stream)
+    }
+
+    /// And how many that are.
+    pub fn largest_held(&self) -> u32 {
+        let held = self.streams.values().map(|entry| entry.receive.held());
+        held.max().unwrap_or(0)
     }
 
     /// Streams that we reset because of what came.
@@ -398,7 +407,10 @@ impl Connection {
     }
 
     fn give_back(&mut self, bytes: u32) {
-        if let Some(increment) = self.receive.forwarded(bytes) {
+        self.receive.forwarded_quietly(bytes);
+        if !self.keeps_credit
+            && let Some(increment) = self.receive.due()
+        {
             frame::window_update(0, increment, &mut self.out);
         }
     }

@@ -4,7 +4,8 @@ use std::cell::RefCell;
 use std::future::Future as _;
 use std::io;
 use std::pin::Pin;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -14,7 +15,9 @@ use tokio::time::{Instant, Sleep};
 use super::connection::{Config, Connection, Role};
 use super::frame::{Code, Fault};
 use super::meter::Limit;
+use super::metrics::Metrics;
 use super::streams::Shared;
+use crate::memory::{Account, Order};
 
 /// Bytes of one read.
 const READ: usize = 64 << 10;
@@ -30,6 +33,8 @@ const FAREWELL_PING: [u8; 8] = *b"farewell";
 thread_local! {
     /// Where every connection of the thread reads into; what is not a whole frame is kept by the connection.
     static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; READ + super::frame::LARGEST_READ]);
+    /// The thread's connections, for what concerns all of them.
+    static OPEN: RefCell<Vec<Weak<Shared>>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Why a connection is over.
@@ -70,6 +75,9 @@ pub(super) struct Driver<IO> {
     unread: Vec<u8>,
     /// More than our bounds says is held: the largest holder goes.
     most_held: u32,
+    /// What is held by all connections, and how much of that was counted for this one.
+    buffered: Arc<Account>,
+    counted: u32,
     leaving: Leaving,
     has_read: bool,
     /// Nothing was read because too much waits to be written.
@@ -110,12 +118,22 @@ impl Alarm {
 // === impl Driver ===
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
-    pub(super) fn new(io: IO, role: Role, config: Config, most_held: u32) -> Self {
+    pub(super) fn new(
+        io: IO,
+        role: Role,
+        config: Config,
+        most_held: u32,
+        metrics: &Metrics,
+    ) -> Self {
+        let shared = Shared::new(Connection::new(role, config));
+        OPEN.with_borrow_mut(|open| open.push(Rc::downgrade(&shared)));
         Self {
             io,
-            shared: Shared::new(Connection::new(role, config)),
+            shared,
             unread: Vec::new(),
             most_held,
+            buffered: Arc::clone(metrics.buffered()),
+            counted: 0,
             leaving: Leaving::No,
             has_read: false,
             is_behind: false,
@@ -139,6 +157,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
         self.shared.begin_turn(cx);
         let mut read = 0;
         while read < SLICE {
+            if self.buffered.is_full() {
+                // Whoever looks after the memory wakes us.
+                return Poll::Pending;
+            }
             if self.shared.with(Connection::is_behind) {
                 self.is_behind = true;
                 return Poll::Pending;
@@ -185,9 +207,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
 
     /// Writes what there is. Ready with an error when the socket takes no more, ever.
     pub(super) fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<Over> {
-        while self.shared.with(Connection::held) > self.most_held {
-            self.shared.reset_largest();
-        }
+        self.bound_held();
         if !self.shared.with(Connection::has_output) && !self.flush {
             return Poll::Pending;
         }
@@ -205,6 +225,18 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
             cx.waker().wake_by_ref();
         }
         Poll::Pending
+    }
+
+    fn bound_held(&mut self) {
+        let mut held = self.shared.with(Connection::held);
+        while held > self.most_held {
+            self.shared.reset_largest(Limit::ConnectionBuffered);
+            held = self.shared.with(Connection::held);
+        }
+        if held != self.counted {
+            self.buffered.move_by(self.counted, held);
+            self.counted = held;
+        }
     }
 
     /// Goes away in two steps: streams that the peer opened before it saw the first are served.
@@ -286,5 +318,25 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
 impl<IO> Drop for Driver<IO> {
     fn drop(&mut self) {
         self.shared.end();
+        self.buffered.move_by(self.counted, 0);
+        let ours = Rc::as_ptr(&self.shared);
+        OPEN.with_borrow_mut(|open| open.retain(|other| other.as_ptr() != ours));
+    }
+}
+
+/// Does with all connections of the thread what the process's memory asks for.
+pub(crate) fn obey(order: &Order) {
+    let open: Vec<_> = OPEN.with_borrow(|open| open.iter().filter_map(Weak::upgrade).collect());
+    for shared in &open {
+        shared.act(|connection| connection.keep_credit(order.keep_credit));
+    }
+    let held = |shared: &Rc<Shared>| shared.with(Connection::largest_held);
+    let mut freed = 0;
+    while freed < order.free
+        && let Some(shared) = open.iter().max_by_key(|shared| held(shared))
+        && held(shared) > 0
+    {
+        freed += u64::from(held(shared));
+        shared.reset_largest(Limit::MemoryGuard);
     }
 }

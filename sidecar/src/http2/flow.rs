@@ -95,9 +95,20 @@ impl Window {
     /// piece would cost more than it carries.
     #[must_use]
     pub fn forwarded(&mut self, bytes: u32) -> Option<u32> {
+        self.forwarded_quietly(bytes);
+        self.due()
+    }
+
+    /// The same while the peer is not to hear of it.
+    pub fn forwarded_quietly(&mut self, bytes: u32) {
         debug_assert!(bytes <= self.held, "credit twice");
         self.held = self.held.saturating_sub(bytes);
         self.owed += bytes;
+    }
+
+    /// What the peer is to be told now, if it is time.
+    #[must_use]
+    pub fn due(&mut self) -> Option<u32> {
         (self.owed > 0 && self.owed >= self.size / 2).then(|| self.tell())
     }
 
@@ -142,6 +153,16 @@ mod tests {
         assert_eq!(allowance.available(), 0);
         allowance.grow(1).unwrap();
         assert_eq!(allowance.spend(10), 1);
+    }
+
+    #[test]
+    fn credit_that_was_kept_is_given_back_once() {
+        let mut window = Window::new(100);
+        window.receive(100).unwrap();
+        window.forwarded_quietly(100);
+        assert!(window.receive(1).is_err(), "the peer has none");
+        assert_eq!((window.due(), window.due()), (Some(100), None));
+        window.receive(100).unwrap();
     }
 
     #[test]

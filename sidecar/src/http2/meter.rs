@@ -27,10 +27,19 @@ pub enum Limit {
     HeaderBlock,
     ConnectionIdle,
     StreamProgress,
+    RequestBody,
+    Connections,
+    ConnectionsPerPeer,
+    TlsHandshakesPerSecond,
+    TlsHandshakesAtOnce,
+    DialsPerSecond,
+    MemoryGuard,
+    HeaderMemory,
+    BufferedBytes,
 }
 
 impl Limit {
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 28] = [
         Self::MaxConcurrentStreams,
         Self::HeaderList,
         Self::HeaderCount,
@@ -50,7 +59,19 @@ impl Limit {
         Self::HeaderBlock,
         Self::ConnectionIdle,
         Self::StreamProgress,
+        Self::RequestBody,
+        Self::Connections,
+        Self::ConnectionsPerPeer,
+        Self::TlsHandshakesPerSecond,
+        Self::TlsHandshakesAtOnce,
+        Self::DialsPerSecond,
+        Self::MemoryGuard,
+        Self::HeaderMemory,
+        Self::BufferedBytes,
     ];
+
+    /// Those of the process, whoever is at the other end.
+    pub const OF_PROCESS: [Self; 3] = [Self::MemoryGuard, Self::HeaderMemory, Self::BufferedBytes];
 
     pub fn name(self) -> &'static str {
         match self {
@@ -73,6 +94,15 @@ impl Limit {
             Self::HeaderBlock => "header_block",
             Self::ConnectionIdle => "connection_idle",
             Self::StreamProgress => "stream_progress",
+            Self::RequestBody => "request_body",
+            Self::Connections => "connections",
+            Self::ConnectionsPerPeer => "connections_per_peer",
+            Self::TlsHandshakesPerSecond => "tls_handshakes_per_second",
+            Self::TlsHandshakesAtOnce => "tls_handshakes_at_once",
+            Self::DialsPerSecond => "dials_per_second",
+            Self::MemoryGuard => "memory_guard",
+            Self::HeaderMemory => "header_memory",
+            Self::BufferedBytes => "buffered_bytes",
         }
     }
 
@@ -98,6 +128,15 @@ impl Limit {
             Self::HeaderBlock => "no_end_of_headers_in_time",
             Self::ConnectionIdle => "idle",
             Self::StreamProgress => "no_progress",
+            Self::RequestBody => "request_too_slow",
+            Self::Connections => "too_many_connections",
+            Self::ConnectionsPerPeer => "too_many_connections_of_peer",
+            Self::TlsHandshakesPerSecond => "too_many_handshakes",
+            Self::TlsHandshakesAtOnce => "too_many_handshakes_at_once",
+            Self::DialsPerSecond => "too_many_dials",
+            Self::MemoryGuard => "short_of_memory",
+            Self::HeaderMemory => "too_many_headers_held",
+            Self::BufferedBytes => "too_many_bytes_held",
         }
     }
 }

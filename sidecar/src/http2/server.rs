@@ -83,6 +83,7 @@ pub(crate) async fn serve<IO, L, C>(
             Role::Server,
             config,
             accepted.limits.connection_buffered,
+            &accepted.metrics,
         ),
         accepted,
         calls: Rc::default(),
@@ -189,9 +190,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Serving<IO> {
     fn count_met(&self) {
         let accepted = &self.accepted;
         for limit in self.driver.shared().take_met() {
-            accepted
-                .metrics
-                .hit(accepted.limits.scope, limit, &accepted.peer);
+            let scope = accepted.limits.scope;
+            accepted.metrics.met(scope, limit, &accepted.peer);
         }
     }
 

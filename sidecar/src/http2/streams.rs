@@ -17,6 +17,7 @@ use super::frame::{Code, Fault};
 use super::heads::{self, Target};
 use super::mailbox::{End, Mailbox};
 use super::meter::Limit;
+use super::metrics;
 use super::stream::Wrong;
 
 /// A connection with nothing to write keeps no more than this for it.
@@ -56,6 +57,8 @@ struct Post {
     is_left: bool,
     pong: Option<[u8; 8]>,
     met: Vec<Limit>,
+    /// How the peer said goodbye, until it is counted.
+    farewell: Option<(Code, &'static str)>,
 }
 
 /// One stream, held by its call. Dropping the last of it ends what is not ended.
@@ -177,6 +180,10 @@ impl Shared {
         self.0.borrow_mut().post.pong.take()
     }
 
+    pub(super) fn take_farewell(&self) -> Option<(Code, &'static str)> {
+        self.0.borrow_mut().post.farewell.take()
+    }
+
     pub(super) fn take_met(&self) -> Vec<Limit> {
         std::mem::take(&mut self.0.borrow_mut().post.met)
     }
@@ -196,18 +203,19 @@ impl Shared {
         state.post.waiting.clear();
     }
 
-    /// Resets what holds most of the bytes that nobody took.
-    pub(super) fn reset_largest(&self) {
+    /// Resets what holds most of the bytes that nobody took, because of a bound.
+    pub(super) fn reset_largest(&self, limit: Limit) {
         let mut state = self.0.borrow_mut();
         let Some(stream) = state.connection.largest_holder() else {
             return;
         };
-        state.post.met.push(Limit::ConnectionBuffered);
+        state.post.met.push(limit);
         let (code, why) = (Code::ENHANCE_YOUR_CALM, "it held most of what waits");
         state.connection.reset(stream, code);
         if let Some(mailbox) = state.post.mailboxes.remove(&stream) {
             mailbox.end(End::Failed(code, why));
         }
+        state.wake_driver();
     }
 
     /// Opens a stream with a request's head.
@@ -358,7 +366,10 @@ impl Post {
     fn farewell(&mut self, last_stream: u32, code: Code, debug: &[u8]) {
         let text = String::from_utf8_lossy(debug.get(..64).unwrap_or(debug));
         tracing::debug!(last_stream, code = code.0, text = %text, "the peer goes away");
-        self.is_left = true;
+        // The second GOAWAY of an ordered end is the same farewell.
+        if !std::mem::replace(&mut self.is_left, true) || code != Code::NO_ERROR {
+            self.farewell = Some((code, metrics::farewell(debug)));
+        }
     }
 
     fn wake_waiting(&mut self) {

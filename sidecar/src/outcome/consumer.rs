@@ -96,6 +96,7 @@ impl Outcome {
             | Kind::Draining
             | Kind::NotReady
             | Kind::DeadlineTooShort
+            | Kind::RequestTooSlow
             | Kind::Cancelled
             | Kind::Cut
             | Kind::Denied

@@ -13,11 +13,12 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::drain::Class;
-use super::thread::{Accepted, Seed, held};
-use crate::accept;
+use super::thread::{Accepted, Seed, held, sent_away};
+use crate::accept::admission;
 use crate::accept::bind::Bound;
 use crate::accept::detect::Spoken;
 use crate::accept::stream::Plain;
+use crate::accept::{self, Arrived};
 use crate::stack::{Dispatch, Peer};
 use crate::tls::edge::{ALPN_HTTP1, Current};
 use crate::tls::{ALPN, Cause};
@@ -40,15 +41,14 @@ pub(super) fn listen(
     let seed = Rc::clone(seed);
     let class = seed.signals.inbound.clone();
     class.accepting.clone().spawn_local(async move {
-        let most = seed.shared.config.limits.connect.accepted;
+        let admission = Arc::clone(&seed.listeners.edge);
         let (leave, tasks) = (class.leave.clone(), class.tasks.clone());
-        accept::run(listener, most, leave, |stream, permit| {
-            let Plain::Tcp(stream) = stream else { return };
+        accept::run(listener, admission, leave, |arrived| {
             let (seed, dispatch, class) = (Rc::clone(&seed), Rc::clone(&dispatch), class.clone());
             let current = Arc::clone(&current);
-            tasks.spawn_local(held(permit, async move {
-                serve(&seed, &current, stream, dispatch, &class).await;
-            }));
+            tasks.spawn_local(async move {
+                serve(&seed, &current, arrived, dispatch, &class).await;
+            });
         })
         .await;
     });
@@ -58,19 +58,30 @@ pub(super) fn listen(
 async fn serve(
     seed: &Seed,
     current: &Current,
-    stream: TcpStream,
+    arrived: Arrived,
     dispatch: Rc<dyn Dispatch>,
     class: &Class,
 ) {
+    let Arrived {
+        stream,
+        mut permit,
+        handshake,
+    } = arrived;
+    let Plain::Tcp(stream) = stream else { return };
     let Ok(address) = stream.peer_addr() else {
         return;
     };
+    if !permit.counts_for(admission::Peer::Address(address.ip())) {
+        return;
+    }
     match shake_hands(seed, current, stream).await {
         Ok(stream) => {
+            drop(handshake);
             let accepted = accepted(seed, address, dispatch, agreed(&stream));
-            accepted
-                .serve(stream, class.ending(), class.tasks.clone())
-                .await;
+            let seat = seed.shared.memory.seat();
+            let ending = sent_away(class.ending(), &seat);
+            let serving = accepted.serve(stream, ending, class.tasks.clone());
+            held((permit, seat), serving).await;
         }
         Err(err) => {
             seed.handshakes.edge(Cause::of(&err));
@@ -117,6 +128,6 @@ fn accepted(
         preface: limits.connect.preface,
         header_block: limits.connect.header_block,
         patience: PATIENCE,
-        bounds: seed.bounds.clone(),
+        bounds: seed.shared.memory.metrics().clone(),
     }
 }

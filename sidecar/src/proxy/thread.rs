@@ -3,13 +3,14 @@
 use std::future::Future;
 use std::io;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::io::BufReader;
 use tokio::runtime::{Builder, LocalOptions};
+use tokio::sync::watch;
 use tokio::time::{interval, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -19,11 +20,13 @@ use tokio_util::task::TaskTracker;
 use super::drain::{Class, Signals};
 use super::edge as public;
 use super::{Addresses, Error};
+use crate::accept::admission::{self, Admission, Permit};
 use crate::accept::bind::Bound;
 use crate::accept::detect::{Spoken, detect};
+use crate::accept::rate::Rate;
 use crate::accept::stream::Plain;
-use crate::accept::{self, Permit};
-use crate::config::{Address, Connection};
+use crate::accept::{self, Arrived};
+use crate::config::{Address, Connection, Limits, Scope};
 use crate::connect::{self, Application, Buffered, Pool, READ_BUFFER};
 use crate::http2::server::Ending;
 use crate::identity::spiffe::SpiffeId;
@@ -31,7 +34,7 @@ use crate::identity::{Current, Material, Validity, certificate, now};
 use crate::snapshot::{Shared, Thread};
 use crate::stack::{Dispatch, Peer};
 use crate::tls::{self, Cause};
-use crate::{edge, http1, http2, inbound, outbound};
+use crate::{edge, http1, http2, inbound, memory, outbound};
 
 /// Connections of our application that carry nothing are closed.
 const LOCAL_IDLE: Duration = Duration::from_secs(900);
@@ -46,7 +49,16 @@ pub(super) struct Seed {
     pub(super) signals: Signals,
     pub(super) connects: connect::Metrics,
     pub(super) handshakes: tls::Metrics,
-    pub(super) bounds: http2::Metrics,
+    pub(super) listeners: Listeners,
+}
+
+/// Who may connect to which kind of listener, over all threads, and how fast we dial.
+#[derive(Clone, Debug)]
+pub(super) struct Listeners {
+    pub(super) edge: Arc<Admission>,
+    mesh: Arc<Admission>,
+    app_out: Arc<Admission>,
+    dials: Arc<Mutex<Rate>>,
 }
 
 /// The bound sockets of the data plane; every thread accepts on all of them.
@@ -96,6 +108,20 @@ pub(super) fn start(seed: &Seed, sockets: &Sockets, count: usize) -> Result<Thre
         pulses,
         ended,
     })
+}
+
+// === impl Listeners ===
+
+impl Listeners {
+    pub(super) fn new(limits: &Limits, metrics: &http2::Metrics) -> Self {
+        let admission = |scope| Admission::new(limits.of(scope), metrics.clone());
+        Self {
+            edge: admission(Scope::Edge),
+            mesh: admission(Scope::Mesh),
+            app_out: admission(Scope::AppOut),
+            dials: Arc::new(Mutex::new(Rate::new(limits.mesh().dials_per_second))),
+        }
+    }
 }
 
 // === impl Threads ===
@@ -202,7 +228,8 @@ async fn run(
         cut: signals.cut_pool.clone(),
         metrics: seed.connects.clone(),
         handshakes: seed.handshakes.clone(),
-        bounds: seed.bounds.clone(),
+        bounds: seed.shared.memory.metrics().clone(),
+        dials: Arc::clone(&seed.listeners.dials),
     });
     let application = config.application.as_ref().map(|application| {
         Application::new(connect::ApplicationParts {
@@ -211,13 +238,14 @@ async fn run(
             limits: config.limits.clone(),
             tasks: opened.clone(),
             cut: signals.cut_application.clone(),
-            bounds: seed.bounds.clone(),
+            bounds: seed.shared.memory.metrics().clone(),
         })
     });
     let thread = Thread::new(Arc::clone(&seed.shared), Rc::clone(&pool), application);
     let stop = signals.stop.clone();
     opened.spawn_local(until(stop.clone(), outbound::keep_warm(Rc::clone(&thread))));
     opened.spawn_local(until(stop.clone(), pulse(pulses, index)));
+    opened.spawn_local(until(stop.clone(), obey(seed.shared.memory.orders())));
 
     let listening = Listening {
         seed: Rc::new(seed),
@@ -253,6 +281,14 @@ async fn pulse(pulses: Arc<[AtomicU64]>, index: usize) {
     }
 }
 
+/// Does what the process's memory asks for.
+async fn obey(mut orders: watch::Receiver<memory::Order>) {
+    while orders.changed().await.is_ok() {
+        let order = *orders.borrow_and_update();
+        http2::obey(&order);
+    }
+}
+
 /// Starts the accept loops of one thread.
 struct Listening {
     seed: Rc<Seed>,
@@ -263,12 +299,12 @@ struct Listening {
 
 impl Listening {
     fn start(&self, sockets: Sockets) -> io::Result<()> {
-        let limits = &self.seed.shared.config.limits;
+        let listeners = &self.seed.listeners;
         self.plain(
             sockets.outbound,
             &self.seed.signals.outbound,
             outbound::listener(&self.thread, None),
-            limits.local(),
+            &listeners.app_out,
             LOCAL_IDLE,
         )?;
         for (name, bound) in sockets.upstreams {
@@ -277,7 +313,7 @@ impl Listening {
                 bound,
                 &self.seed.signals.outbound,
                 dispatch,
-                limits.local(),
+                &listeners.app_out,
                 LOCAL_IDLE,
             )?;
         }
@@ -286,7 +322,7 @@ impl Listening {
                 bound,
                 &self.seed.signals.inbound,
                 edge::listener(&self.thread),
-                limits.edge(),
+                &listeners.edge,
                 public::IDLE,
             )?;
         }
@@ -306,14 +342,15 @@ impl Listening {
         bound: Bound,
         class: &Class,
         dispatch: Rc<dyn Dispatch>,
-        limits: Connection,
+        admission: &Arc<Admission>,
         idle: Duration,
     ) -> io::Result<()> {
         let listener = bound.listen()?;
         let seed = Rc::clone(&self.seed);
         let connect = &seed.shared.config.limits.connect;
-        let (preface, header_block, most) =
-            (connect.preface, connect.header_block, connect.accepted);
+        let (preface, header_block) = (connect.preface, connect.header_block);
+        let admission = Arc::clone(admission);
+        let limits = seed.shared.config.limits.of(admission.scope());
         let edge = limits.is_strange();
         let patience = if edge {
             public::PATIENCE
@@ -326,8 +363,18 @@ impl Listening {
                 return;
             }
             let (leave, tasks) = (class.leave.clone(), class.tasks.clone());
-            accept::run(listener, most, leave, |stream, permit| {
-                let peer = match stream.peer() {
+            accept::run(listener, admission, leave, |arrived| {
+                let Arrived {
+                    stream, mut permit, ..
+                } = arrived;
+                let address = stream.peer();
+                let counted = address.map_or(admission::Peer::Socket, |address| {
+                    admission::Peer::Address(address.ip())
+                });
+                if !permit.counts_for(counted) {
+                    return;
+                }
+                let peer = match address {
                     Some(address) if edge => Peer::Public(address),
                     _ => Peer::Application,
                 };
@@ -340,13 +387,12 @@ impl Listening {
                     preface,
                     header_block,
                     patience,
-                    bounds: seed.bounds.clone(),
+                    bounds: seed.shared.memory.metrics().clone(),
                 };
-                let ending = class.ending();
-                tasks.spawn_local(held(
-                    permit,
-                    accepted.serve(stream, ending, class.tasks.clone()),
-                ));
+                let seat = seed.shared.memory.seat();
+                let ending = sent_away(class.ending(), &seat);
+                let serving = accepted.serve(stream, ending, class.tasks.clone());
+                tasks.spawn_local(held((permit, seat), serving));
             })
             .await;
         });
@@ -362,14 +408,14 @@ impl Listening {
             if !seed.has_identity(&class.leave).await {
                 return;
             }
-            let most = seed.shared.config.limits.connect.accepted;
+            let admission = Arc::clone(&seed.listeners.mesh);
             let (leave, tasks) = (class.leave.clone(), class.tasks.clone());
-            accept::run(listener, most, leave, |stream, permit| {
+            accept::run(listener, admission, leave, |arrived| {
                 let (seed, dispatch, class) =
                     (Rc::clone(&seed), Rc::clone(&dispatch), class.clone());
-                tasks.spawn_local(held(permit, async move {
-                    mutual(&seed, stream, dispatch, &class).await;
-                }));
+                tasks.spawn_local(async move {
+                    mutual(&seed, arrived, dispatch, &class).await;
+                });
             })
             .await;
         });
@@ -377,9 +423,26 @@ impl Listening {
     }
 }
 
-pub(super) async fn held(permit: Permit, work: impl Future<Output = ()>) {
+pub(super) async fn held(places: (Permit, memory::Seat), work: impl Future<Output = ()>) {
     work.await;
-    drop(permit);
+    drop(places);
+}
+
+/// The connection leaves also when memory is short and it is one of the newest.
+pub(super) fn sent_away<L: Future<Output = ()>, C>(
+    ending: Ending<L, C>,
+    seat: &memory::Seat,
+) -> Ending<impl Future<Output = ()> + use<L, C>, C> {
+    let sent_away = seat.sent_away();
+    Ending {
+        leave: async move {
+            tokio::select! {
+                () = ending.leave => {}
+                () = sent_away => {}
+            }
+        },
+        cut: ending.cut,
+    }
 }
 
 // === impl Seed ===
@@ -482,7 +545,12 @@ impl Accepted {
 }
 
 /// One inbound mesh connection: handshake, who it is, calls.
-async fn mutual(seed: &Seed, stream: Plain, dispatch: Rc<dyn Dispatch>, class: &Class) {
+async fn mutual(seed: &Seed, arrived: Arrived, dispatch: Rc<dyn Dispatch>, class: &Class) {
+    let Arrived {
+        stream,
+        mut permit,
+        handshake,
+    } = arrived;
     let address = stream.peer();
     let Plain::Tcp(stream) = stream else { return };
     let Some(identity) = seed.identity.load() else {
@@ -508,6 +576,10 @@ async fn mutual(seed: &Seed, stream: Plain, dispatch: Rc<dyn Dispatch>, class: &
     let Some((peer, validity)) = peer(&stream) else {
         return failed(&io::Error::other(rustls::Error::NoCertificatesPresented));
     };
+    drop(handshake);
+    if !permit.counts_for(admission::Peer::Identity(peer.clone())) {
+        return;
+    }
     let accepted = Accepted {
         dispatch,
         peer: Peer::Mesh(Arc::new(peer)),
@@ -517,15 +589,12 @@ async fn mutual(seed: &Seed, stream: Plain, dispatch: Rc<dyn Dispatch>, class: &
         preface: limits.connect.preface,
         header_block: limits.connect.header_block,
         patience: connect::PATIENCE,
-        bounds: seed.bounds.clone(),
+        bounds: seed.shared.memory.metrics().clone(),
     };
-    accepted
-        .serve(
-            stream,
-            resting_on(&identity, validity, class),
-            class.tasks.clone(),
-        )
-        .await;
+    let seat = seed.shared.memory.seat();
+    let ending = sent_away(resting_on(&identity, validity, class), &seat);
+    let serving = accepted.serve(stream, ending, class.tasks.clone());
+    held((permit, seat), serving).await;
 }
 
 fn peer(stream: &TlsStream<Buffered>) -> Option<(SpiffeId, Validity)> {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use h2::server::SendResponse;
@@ -60,6 +61,7 @@ async fn execute(
         "Reset" => reset(shared, head, respond).await,
         "Http" => http_status(head, respond),
         "Drip" => drip(shared, respond).await,
+        "Linger" => linger(shared, head, respond).await,
         "Bidi" => bidi(shared, body, respond).await,
         "Download" => download(shared, body, respond).await,
         "Upload" => upload(shared, body, respond).await,
@@ -189,6 +191,18 @@ fn http_status(
         .unwrap();
     respond.send_response(response, true)?;
     Ok(())
+}
+
+/// Reads nothing, and answers after as many milliseconds as are wanted.
+async fn linger(
+    shared: &Shared,
+    head: &http::request::Parts,
+    respond: SendResponse<Bytes>,
+) -> Result<(), h2::Error> {
+    // A slow application is what is simulated; nobody waits for this to be over.
+    let wait = Duration::from_millis(wanted(head).into());
+    let _ = tokio::time::timeout(wait, std::future::pending::<()>()).await;
+    whole(respond, shared, Bytes::new(), None).await
 }
 
 /// Messages of 11 bytes, 16 with their prefix, for as long as somebody takes them.

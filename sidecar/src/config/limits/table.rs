@@ -1,4 +1,4 @@
-//! Every bound of an HTTP/2 connection: its name is its config key, the label of its metric and its row in the docs.
+//! Every bound of a listener and its connections: its name is its config key, the label of its metric and its row in the docs.
 
 use super::Scope;
 
@@ -6,8 +6,11 @@ use super::Scope;
 #[derive(Clone, Copy, Debug)]
 pub struct Row {
     pub name: &'static str,
-    /// Edge, mesh, local.
+    pub of: Of,
+    /// Edge, mesh, local; 0 where it does not apply.
     pub defaults: [u32; 3],
+    /// Towards our application it is so much more than from it: whatever passed the mesh must fit (see [`super::ADDED`]).
+    pub more_towards_application: u32,
     pub unit: &'static str,
     pub about: &'static str,
     /// What happens one past it.
@@ -15,10 +18,26 @@ pub struct Row {
     pub(super) place: fn(&mut Connection) -> &mut u32,
 }
 
-/// The numbers of one connection.
+/// What a row bounds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Of {
+    /// What others open.
+    Listener,
+    /// Each connection, whoever opened it.
+    Connection,
+    /// What we open.
+    Dials,
+}
+
+/// The numbers of one scope.
 #[derive(Clone, Copy, Debug)]
 pub struct Connection {
     pub scope: Scope,
+    pub connections: u32,
+    pub connections_per_peer: u32,
+    pub tls_handshakes_per_second: u32,
+    pub tls_handshakes_at_once: u32,
+    pub dials_per_second: u32,
     pub max_concurrent_streams: u32,
     pub stream_window: u32,
     pub known_stream_window: u32,
@@ -40,150 +59,236 @@ pub struct Connection {
 }
 
 /// In the order of the docs.
-pub const ROWS: [Row; 18] = [
+pub const ROWS: [Row; 23] = [
+    Row {
+        name: "connections",
+        of: Of::Listener,
+        defaults: [10_000, 4_096, 1_024],
+        more_towards_application: 0,
+        unit: "connections",
+        about: "Connections open at once, over all threads.",
+        effect: "nothing is accepted until one ends",
+        place: |limits| &mut limits.connections,
+    },
+    Row {
+        name: "connections_per_peer",
+        of: Of::Listener,
+        defaults: [200, 64, 4_096],
+        more_towards_application: 0,
+        unit: "connections",
+        about: "The same of one peer: an address, in the mesh a SPIFFE id.",
+        effect: "the new one is closed",
+        place: |limits| &mut limits.connections_per_peer,
+    },
+    Row {
+        name: "tls_handshakes_per_second",
+        of: Of::Listener,
+        defaults: [0, 500, 0],
+        more_towards_application: 0,
+        unit: "handshakes",
+        about: "Handshakes that others begin in a second.",
+        effect: "accepting waits",
+        place: |limits| &mut limits.tls_handshakes_per_second,
+    },
+    Row {
+        name: "tls_handshakes_at_once",
+        of: Of::Listener,
+        defaults: [0, 256, 0],
+        more_towards_application: 0,
+        unit: "handshakes",
+        about: "Handshakes in progress.",
+        effect: "accepting waits",
+        place: |limits| &mut limits.tls_handshakes_at_once,
+    },
+    Row {
+        name: "dials_per_second",
+        of: Of::Dials,
+        defaults: [0, 50, 0],
+        more_towards_application: 0,
+        unit: "connections",
+        about: "Connections we begin in a second, over all endpoints.",
+        effect: "the dial waits",
+        place: |limits| &mut limits.dials_per_second,
+    },
     Row {
         name: "max_concurrent_streams",
+        of: Of::Connection,
         defaults: [100, 200, 1_000],
+        more_towards_application: 0,
         unit: "streams",
         about: "Streams open at once.",
         effect: "REFUSED_STREAM",
-        place: |connection| &mut connection.max_concurrent_streams,
+        place: |limits| &mut limits.max_concurrent_streams,
     },
     Row {
         name: "stream_window",
+        of: Of::Connection,
         defaults: [16 << 10, 64 << 10, 64 << 10],
+        more_towards_application: 0,
         unit: "bytes",
         about: "What a stream may send before credit comes back; also what one stream can make us hold.",
         effect: "flow control",
-        place: |connection| &mut connection.stream_window,
+        place: |limits| &mut limits.stream_window,
     },
     Row {
         name: "known_stream_window",
+        of: Of::Connection,
         defaults: [64 << 10, 64 << 10, 64 << 10],
+        more_towards_application: 0,
         unit: "bytes",
         about: "The same once the connection has had ten calls.",
         effect: "flow control",
-        place: |connection| &mut connection.known_stream_window,
+        place: |limits| &mut limits.known_stream_window,
     },
     Row {
         name: "connection_window",
+        of: Of::Connection,
         defaults: [8 << 20, 16 << 20, 64 << 20],
+        more_towards_application: 0,
         unit: "bytes",
         about: "What a connection may send before credit comes back. At least streams × stream window, or slow streams starve the others.",
         effect: "flow control",
-        place: |connection| &mut connection.connection_window,
+        place: |limits| &mut limits.connection_window,
     },
     Row {
         name: "connection_buffered",
+        of: Of::Connection,
         defaults: [1 << 20, 8 << 20, 16 << 20],
+        more_towards_application: 0,
         unit: "bytes",
         about: "What may wait for those it is sent to.",
         effect: "the largest holder is reset",
-        place: |connection| &mut connection.connection_buffered,
+        place: |limits| &mut limits.connection_buffered,
     },
     Row {
         name: "header_list",
-        defaults: [16 << 10, 32 << 10, 32 << 10],
+        of: Of::Connection,
+        defaults: [16 << 10, 36 << 10, 32 << 10],
+        more_towards_application: 8 << 10,
         unit: "bytes",
         about: "A header list: name, value and 32 a field.",
         effect: "431 or RESOURCE_EXHAUSTED; past four times as much GOAWAY",
-        place: |connection| &mut connection.header_list,
+        place: |limits| &mut limits.header_list,
     },
     Row {
         name: "header_count",
-        defaults: [100, 128, 128],
+        of: Of::Connection,
+        defaults: [100, 136, 128],
+        more_towards_application: 16,
         unit: "fields",
         about: "Fields of a header list.",
         effect: "431 or RESOURCE_EXHAUSTED",
-        place: |connection| &mut connection.header_count,
+        place: |limits| &mut limits.header_count,
     },
     Row {
         name: "continuation_frames",
+        of: Of::Connection,
         defaults: [5, 5, 5],
+        more_towards_application: 0,
         unit: "frames",
         about: "CONTINUATION of one block.",
         effect: "GOAWAY too_many_continuations",
-        place: |connection| &mut connection.continuation_frames,
+        place: |limits| &mut limits.continuation_frames,
     },
     Row {
         name: "informational",
+        of: Of::Connection,
         defaults: [8, 8, 8],
+        more_towards_application: 0,
         unit: "heads",
         about: "1xx heads of one response.",
         effect: "the stream is reset, INTERNAL",
-        place: |connection| &mut connection.informational,
+        place: |limits| &mut limits.informational,
     },
     Row {
         name: "pending_accept_resets",
+        of: Of::Connection,
         defaults: [100, 512, 2_048],
+        more_towards_application: 0,
         unit: "streams",
         about: "Streams opened and reset in one burst.",
         effect: "GOAWAY too_many_resets",
-        place: |connection| &mut connection.pending_accept_resets,
+        place: |limits| &mut limits.pending_accept_resets,
     },
     Row {
         name: "library_resets",
+        of: Of::Connection,
         defaults: [1_024, 4_096, 4_096],
+        more_towards_application: 0,
         unit: "resets",
         about: "Resets that what came made us send. Except at the edge a connection is drained at an eighth of it.",
         effect: "GOAWAY too_many_internal_resets",
-        place: |connection| &mut connection.library_resets,
+        place: |limits| &mut limits.library_resets,
     },
     Row {
         name: "reset_memory",
+        of: Of::Connection,
         defaults: [200, 1_024, 2_048],
+        more_towards_application: 0,
         unit: "streams",
         about: "Streams we reset whose late frames cost nothing.",
         effect: "late frames count as library_resets",
-        place: |connection| &mut connection.reset_memory,
+        place: |limits| &mut limits.reset_memory,
     },
     Row {
         name: "priority_frames",
+        of: Of::Connection,
         defaults: [100, 1_000, 1_000],
+        more_towards_application: 0,
         unit: "frames",
         about: "PRIORITY a stream.",
         effect: "GOAWAY too_many_priorities",
-        place: |connection| &mut connection.priority_frames,
+        place: |limits| &mut limits.priority_frames,
     },
     Row {
         name: "window_update_frames",
+        of: Of::Connection,
         defaults: [1, 10, 10],
+        more_towards_application: 0,
         unit: "times",
         about: "WINDOW_UPDATE: so many times 5 + 2 × (streams + 10 × DATA we sent).",
         effect: "GOAWAY too_many_window_updates",
-        place: |connection| &mut connection.window_update_frames,
+        place: |limits| &mut limits.window_update_frames,
     },
     Row {
         name: "ping_frames",
+        of: Of::Connection,
         defaults: [1, 10, 10],
+        more_towards_application: 0,
         unit: "frames",
         about: "PING in ten seconds in which we sent neither HEADERS nor DATA.",
         effect: "GOAWAY too_many_pings, after two strikes",
-        place: |connection| &mut connection.ping_frames,
+        place: |limits| &mut limits.ping_frames,
     },
     Row {
         name: "settings_frames",
+        of: Of::Connection,
         defaults: [100, 1_000, 1_000],
+        more_towards_application: 0,
         unit: "frames",
         about: "SETTINGS and their acknowledgements.",
         effect: "GOAWAY too_many_settings",
-        place: |connection| &mut connection.settings_frames,
+        place: |limits| &mut limits.settings_frames,
     },
     Row {
         name: "unknown_frames",
+        of: Of::Connection,
         defaults: [1_000, 10_000, 10_000],
+        more_towards_application: 0,
         unit: "frames",
         about: "Frames of unknown kinds.",
         effect: "GOAWAY too_many_unknown_frames",
-        place: |connection| &mut connection.unknown_frames,
+        place: |limits| &mut limits.unknown_frames,
     },
     Row {
         name: "empty_frames",
+        of: Of::Connection,
         defaults: [100, 1_000, 1_000],
+        more_towards_application: 0,
         unit: "frames",
         about: "DATA without a byte that does not end its stream.",
         effect: "GOAWAY too_many_data_frames",
-        place: |connection| &mut connection.empty_frames,
+        place: |limits| &mut limits.empty_frames,
     },
 ];
 
@@ -197,8 +302,14 @@ impl Row {
         match scope {
             Scope::Edge => edge,
             Scope::Mesh => mesh,
-            Scope::Local => local,
+            Scope::AppOut => local,
+            Scope::AppIn if self.of != Of::Connection => 0,
+            Scope::AppIn => local + self.more_towards_application,
         }
+    }
+
+    pub fn applies_to(&self, scope: Scope) -> bool {
+        self.default_of(scope) > 0
     }
 }
 
@@ -207,6 +318,11 @@ impl Connection {
     pub fn new(scope: Scope) -> Self {
         let mut connection = Self {
             scope,
+            connections: 0,
+            connections_per_peer: 0,
+            tls_handshakes_per_second: 0,
+            tls_handshakes_at_once: 0,
+            dials_per_second: 0,
             max_concurrent_streams: 0,
             stream_window: 0,
             known_stream_window: 0,

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use super::{Client, Setup};
 use crate::http2::driver::{self, Alarm, Over};
 use crate::http2::frame::Code;
+use crate::http2::meter::Limit;
 use crate::http2::streams::Shared;
 
 /// Drives the connection; owned by a task. Ends when the connection did.
@@ -19,6 +20,7 @@ pub(crate) struct Driver<IO> {
     client: Rc<Client>,
     liveness: Option<Liveness>,
     drains_at: Option<u32>,
+    unfinished: Unfinished,
     /// How it ended, while it closes.
     result: Option<io::Result<()>>,
 }
@@ -28,6 +30,15 @@ pub(crate) struct Driver<IO> {
 pub(crate) struct PingTimes {
     pub(crate) interval: Duration,
     pub(crate) timeout: Duration,
+}
+
+/// What the peer has begun and must end in time: its SETTINGS, then each block of fields.
+struct Unfinished {
+    preface: Duration,
+    header_block: Duration,
+    what: Option<Limit>,
+    since: Instant,
+    alarm: Alarm,
 }
 
 struct Liveness {
@@ -57,6 +68,13 @@ impl<IO> Driver<IO> {
                 is_asked: false,
             }),
             drains_at: setup.limits.drains_at(),
+            unfinished: Unfinished {
+                preface: setup.preface,
+                header_block: setup.header_block,
+                what: None,
+                since: now,
+                alarm: Alarm::default(),
+            },
             result: None,
         }
     }
@@ -85,6 +103,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
         {
             return Poll::Ready(over);
         }
+        if let Poll::Ready(limit) = self.unfinished.poll(&self.client.shared, cx) {
+            return Poll::Ready(Over::Late(limit));
+        }
         if self.client.is_done() {
             self.client
                 .shared
@@ -107,6 +128,31 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
 impl<IO> Drop for Driver<IO> {
     fn drop(&mut self) {
         self.client.close();
+    }
+}
+
+// === impl Unfinished ===
+
+impl Unfinished {
+    /// Ready when it took too long.
+    fn poll(&mut self, shared: &Shared, cx: &mut Context<'_>) -> Poll<Limit> {
+        let what = shared.with(|connection| match connection.has_settings() {
+            false => Some(Limit::Preface),
+            true => connection.is_in_block().then_some(Limit::HeaderBlock),
+        });
+        if what != self.what {
+            self.what = what;
+            self.since = Instant::now();
+        }
+        let Some(limit) = what else {
+            return Poll::Pending;
+        };
+        let patience = match limit {
+            Limit::Preface => self.preface,
+            _ => self.header_block,
+        };
+        ready!(self.alarm.poll(self.since + patience, cx));
+        Poll::Ready(limit)
     }
 }
 

@@ -21,6 +21,8 @@ fn setup() -> Setup {
         scheme: Scheme::HTTPS,
         ping: None,
         patience: Duration::from_secs(60),
+        preface: Duration::from_secs(5),
+        header_block: Duration::from_secs(10),
         metrics: Metrics::default(),
     }
 }
@@ -171,7 +173,7 @@ type Answer = Box<dyn Fn(u32) -> Vec<u8>>;
 #[tokio::test]
 async fn b23_a_mean_answer_ends_its_call_and_not_the_connection() {
     let early = literal(":status", "103");
-    let many = [OK, &literal("x", "1").repeat(129)].concat();
+    let many = [OK, &literal("x", "1").repeat(136)].concat();
     let long = literal("x-long", &"x".repeat(100)).repeat(120);
     let answers: [(&str, Answer); 8] = [
         (
@@ -387,6 +389,135 @@ async fn stream_ids_count_up() {
         let unique: BTreeSet<_> = ids.iter().copied().collect();
         assert!(ids.is_sorted() && unique.len() == 50, "{ids:?}");
         calls.iter().for_each(JoinHandle::abort);
+    })
+    .await;
+}
+
+/// How long the calls of a peer lasted that did not end what it had begun; they end as with one that is gone.
+async fn lost_after(peer: &mut Peer, start: Instant, calling: Calling, text: &str) -> u64 {
+    let lost = calling.await.unwrap().unwrap_err();
+    let seen = (lost.kind, lost.kind.code(), lost.processed);
+    let expected = (
+        Kind::ConnectionLost,
+        tonic::Code::Unavailable,
+        Processed::Maybe,
+    );
+    assert_eq!(seen, expected, "{lost:?}");
+    let lasted = start.elapsed().as_secs();
+    let goodbye = peer.next_of(kind::GOAWAY).await;
+    assert_eq!(&goodbye.payload[8..], text.as_bytes());
+    lasted
+}
+
+#[tokio::test(start_paused = true)]
+async fn b7_a_peer_that_never_sends_its_settings_is_let_go_after_five_seconds() {
+    with_peer(setup(), 1 << 20, async |client, mut peer, driven| {
+        let start = Instant::now();
+        let calling = begin(&client, empty());
+        let lasted = lost_after(&mut peer, start, calling, "no_preface_in_time").await;
+        assert_eq!(lasted, 5);
+        drop(peer);
+        assert!(driven.await.unwrap().is_err() && client.is_closed());
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn b7_a_block_of_fields_that_never_ends_is_let_go_after_ten_seconds() {
+    with_peer(setup(), 1 << 20, async |client, mut peer, _driven| {
+        peer.send(&setting(STREAMS, 100)).await;
+        // Long after the time for SETTINGS, and with blocks that ended before.
+        serves(&client, &mut peer).await;
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        serves(&client, &mut peer).await;
+        let start = Instant::now();
+        let calling = begin(&client, empty());
+        let stream = peer.next_of(kind::HEADERS).await.stream;
+        peer.send(&frame(kind::HEADERS, 0, stream, OK)).await;
+        for _ in 0..3 {
+            tokio::time::sleep(Duration::from_secs(3)).await;
+            let more = literal("x", "y");
+            peer.send(&frame(kind::CONTINUATION, 0, stream, &more))
+                .await;
+        }
+        let text = "no_end_of_headers_in_time";
+        assert_eq!(lost_after(&mut peer, start, calling, text).await, 10);
+    })
+    .await;
+}
+
+/// What the process holds of all connections, and what happens when it is too much.
+#[tokio::test]
+async fn what_waits_is_counted_and_the_largest_holder_goes_when_memory_is_short() {
+    let held = crate::memory::Account::new(u64::MAX);
+    let setup = Setup {
+        metrics: Metrics::new(std::sync::Arc::clone(&held)),
+        ..setup()
+    };
+    with_peer(setup, 1 << 20, async |client, mut peer, _driven| {
+        peer.send(&setting(STREAMS, 100)).await;
+        let mut replies = Vec::new();
+        for size in [1000, 3000] {
+            let calling = begin(&client, empty());
+            let stream = peer.next_of(kind::HEADERS).await.stream;
+            peer.send(&head(stream, 0, OK)).await;
+            peer.send(&frame(kind::DATA, 0, stream, &vec![7; size]))
+                .await;
+            replies.push(calling.await.unwrap().unwrap());
+        }
+        settle().await;
+        assert_eq!(held.used(), 4000);
+        crate::http2::obey(&crate::memory::Order {
+            free: 1,
+            keep_credit: false,
+        });
+        let reset = peer.next_of(kind::RST_STREAM).await;
+        assert_eq!(reset.stream, 3, "the one that holds most");
+        settle().await;
+        assert_eq!(held.used(), 1000);
+        let [small, large] = <[Reply; 2]>::try_from(replies).unwrap();
+        assert!(large.body.collect().await.is_err());
+        drop(small);
+        settle().await;
+        assert_eq!(held.used(), 0);
+        serves(&client, &mut peer).await;
+    })
+    .await;
+}
+
+/// While the process holds too much nobody gets credit back, and all of it once it does not.
+#[tokio::test]
+async fn credit_that_was_kept_comes_back() {
+    with_peer(setup(), 1 << 20, async |client, mut peer, _driven| {
+        peer.send(&setting(STREAMS, 100)).await;
+        let calling = begin(&client, empty());
+        let stream = peer.next_of(kind::HEADERS).await.stream;
+        peer.send(&head(stream, 0, OK)).await;
+        let mut reply = calling.await.unwrap().unwrap();
+        let keep = |keep_credit| {
+            crate::http2::obey(&crate::memory::Order {
+                free: 0,
+                keep_credit,
+            });
+        };
+        let window = 64 << 10;
+        keep(true);
+        for _ in 0..4 {
+            let data = vec![7; window / 4];
+            peer.send(&frame(kind::DATA, 0, stream, &data)).await;
+        }
+        let mut read = 0;
+        while read < window {
+            let frame = reply.body.frame().await.unwrap().unwrap();
+            read += frame.into_data().unwrap().bytes.len();
+        }
+        let updates = peer.all_of(kind::WINDOW_UPDATE).await;
+        let updates = updates.iter().filter(|got| got.stream == stream);
+        assert_eq!(updates.count(), 0, "credit while too much is held");
+        keep(false);
+        let update = peer.next_of(kind::WINDOW_UPDATE).await;
+        let credit = u32::try_from(window).unwrap().to_be_bytes();
+        assert_eq!((update.stream, &*update.payload), (stream, &credit[..]));
     })
     .await;
 }

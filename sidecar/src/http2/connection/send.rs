@@ -124,7 +124,11 @@ impl Connection {
             return;
         };
         let bytes = bytes.min(entry.receive.held());
-        let increment = entry.receive.forwarded(bytes);
+        entry.receive.forwarded_quietly(bytes);
+        let increment = match self.keeps_credit {
+            true => None,
+            false => entry.receive.due(),
+        };
         // Nothing more comes on it, so nobody needs to know.
         let increment = increment.filter(|_| !entry.state.has_received_all());
         if let Some(increment) = increment {
@@ -132,6 +136,23 @@ impl Connection {
         }
         self.give_back(bytes);
         self.forget_if_spent(stream);
+    }
+
+    /// From now on the peer gets no credit for what leaves us, or gets what it is owed and the rest as it comes.
+    pub fn keep_credit(&mut self, keep: bool) {
+        if !std::mem::replace(&mut self.keeps_credit, keep) || keep {
+            return;
+        }
+        if let Some(increment) = self.receive.due() {
+            frame::window_update(0, increment, &mut self.out);
+        }
+        for (stream, entry) in &mut self.streams {
+            if !entry.state.has_received_all()
+                && let Some(increment) = entry.receive.due()
+            {
+                frame::window_update(*stream, increment, &mut self.out);
+            }
+        }
     }
 
     /// Lets go of a stream; whether that took a reset, because it had not ended.

@@ -95,6 +95,8 @@ async fn drained(before: usize, between: usize, settle: usize) -> (usize, usize)
         scheme: http::uri::Scheme::HTTPS,
         ping: None,
         patience: Duration::from_secs(60),
+        preface: Duration::from_secs(5),
+        header_block: Duration::from_secs(10),
         metrics: Metrics::default(),
     };
     let (client, mut driver): (_, client::Driver<_>) = connect(near, &setup);
@@ -138,4 +140,112 @@ async fn no_call_is_lost_by_a_connection_that_is_drained() {
             assert!(untaken > 0, "no round had a call that came too late");
         })
         .await;
+}
+
+/// What a slow peer got before it was let go, and after how many seconds.
+async fn let_go(
+    script: impl AsyncFnOnce(&mut crate::http2::script::Peer),
+    until: impl Fn(&crate::http2::script::Got) -> bool,
+    dispatch: Rc<dyn Dispatch>,
+) -> (u64, Option<crate::http2::script::Got>) {
+    let local = LocalSet::new();
+    // Small, so that a peer that reads nothing is noticed.
+    let (near, far) = duplex(1 << 10);
+    let ending = Ending {
+        leave: std::future::pending(),
+        cut: std::future::pending(),
+    };
+    let accepted = Accepted {
+        dispatch,
+        header_block: Duration::from_secs(10),
+        patience: Duration::from_secs(30),
+        ..accepted()
+    };
+    local.spawn_local(serve(far, Rc::new(accepted), ending, TaskTracker::new()));
+    local
+        .run_until(async {
+            let mut peer = crate::http2::script::Peer::new(near);
+            script(&mut peer).await;
+            let start = Instant::now();
+            let mut found = None;
+            while let Some(got) = peer.next().await {
+                if until(&got) {
+                    found = Some(got);
+                    break;
+                }
+            }
+            (start.elapsed().as_secs(), found)
+        })
+        .await
+}
+
+fn echo() -> Rc<dyn Dispatch> {
+    accepted().dispatch
+}
+
+fn is_goaway(got: &crate::http2::script::Got) -> bool {
+    got.kind == crate::http2::frame::kind::GOAWAY
+}
+
+/// B7: what never comes is waited for as long as its timer says.
+#[tokio::test(start_paused = true)]
+async fn b7_no_preface_and_half_a_head_are_let_go_at_their_time() {
+    use crate::http2::frame::{PREFACE, kind};
+    use crate::http2::script::{frame, literal};
+    let (seconds, goodbye) = let_go(async |_| {}, is_goaway, echo()).await;
+    assert_eq!(seconds, 5);
+    assert_eq!(&goodbye.unwrap().payload[8..], b"no_preface_in_time");
+    let half = async |peer: &mut crate::http2::script::Peer| {
+        let settings = frame(kind::SETTINGS, 0, 0, &[]);
+        let head = frame(kind::HEADERS, 0, 1, &literal(":method", "POST"));
+        peer.send(&[PREFACE.as_slice(), &settings, &head].concat())
+            .await;
+    };
+    let (seconds, goodbye) = let_go(half, is_goaway, echo()).await;
+    assert_eq!(seconds, 10);
+    assert_eq!(&goodbye.unwrap().payload[8..], b"no_end_of_headers_in_time");
+}
+
+/// B7: an answer for which the window never opens, and one that nobody reads at all.
+#[tokio::test(start_paused = true)]
+async fn b7_a_window_that_never_opens_costs_its_stream_and_nobody_elses() {
+    use crate::http2::frame::{PREFACE, flag, kind};
+    use crate::http2::script::{frame, head, literal, setting};
+    let request = || {
+        let fields = [
+            (":method", "POST"),
+            (":scheme", "http"),
+            (":path", "/a.B/C"),
+            (":authority", "a"),
+        ];
+        fields.map(|(name, value)| literal(name, value)).concat()
+    };
+    let shut = async |peer: &mut crate::http2::script::Peer| {
+        // SETTINGS_INITIAL_WINDOW_SIZE.
+        let open = [
+            PREFACE.to_vec(),
+            setting(4, 0),
+            head(1, flag::END_STREAM, &request()),
+        ];
+        peer.send(&open.concat()).await;
+    };
+    let is_over = |got: &crate::http2::script::Got| {
+        let is_end = got.kind == kind::HEADERS && got.flags & flag::END_STREAM != 0;
+        got.stream == 1 && (is_end || got.kind == kind::RST_STREAM)
+    };
+    let (seconds, over) = let_go(shut, is_over, echo()).await;
+    assert_eq!(seconds, 30, "{over:?}");
+    assert!(over.is_some());
+    let healthy = async |peer: &mut crate::http2::script::Peer| {
+        shut(peer).await;
+        peer.send(&head(3, flag::END_STREAM, &request())).await;
+        peer.send(&frame(kind::WINDOW_UPDATE, 0, 3, &1000_u32.to_be_bytes()))
+            .await;
+    };
+    let is_neighbour = |got: &crate::http2::script::Got| {
+        got.stream == 3 && got.kind == kind::HEADERS && got.flags & flag::END_STREAM != 0
+    };
+    let (seconds, answered) = let_go(healthy, is_neighbour, echo()).await;
+    assert_eq!(seconds, 0);
+    assert!(answered.is_some());
 }
