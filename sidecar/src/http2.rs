@@ -66,4 +66,6 @@ mod differential;
 mod script;
 
 pub use credit::Credit;
+pub(crate) use driver::Alarm;
+pub(crate) use meter::Limit;
 pub(crate) use metrics::Metrics;

@@ -67,7 +67,7 @@ impl Metrics {
     }
 
     /// A peer met a bound; `value` is what is configured.
-    pub(super) fn hit(&self, scope: Scope, limit: Limit, peer: &impl Debug) {
+    pub(crate) fn hit(&self, scope: Scope, limit: Limit, peer: &impl Debug) {
         self.hits(scope, limit).inc();
         let now = Instant::now();
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
