@@ -11,6 +11,7 @@ mod drain;
 mod fidelity;
 mod handover;
 mod hostile;
+mod http1;
 mod identity;
 mod instance_lost;
 mod limit;
