@@ -43,6 +43,9 @@ pub(crate) mod server;
 /// Connections to the application.
 pub(crate) mod client;
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzz;
+
 use http::HeaderMap;
 use http::header::{
     CONNECTION, HeaderName, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER,
