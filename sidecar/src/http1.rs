@@ -1,4 +1,41 @@
-//! HTTP/1.1 by hyper: towards callers on the edge and local listeners, towards applications that speak nothing else.
+//! HTTP/1.1: towards callers on the edge and local listeners, towards applications that speak nothing else.
+//!
+//! The lower half is pure: `head`, `target`, `framing`, `chunk`, `decode` and `encode` turn bytes into messages and back, and `refusal` is
+//! the list of what is not carried on. The upper half moves: `wire` is a socket with its buffers, `outgoing` a body on its way into it,
+//! `server` makes calls of requests and `client` requests of calls.
+
+/// Where a head ends and what it says.
+mod head;
+
+/// One path for one host.
+mod target;
+
+/// How long a body is.
+mod framing;
+
+/// Chunks.
+mod chunk;
+
+/// Bodies from bytes.
+mod decode;
+
+/// Heads and bodies as bytes.
+mod encode;
+
+/// What is not carried on.
+mod refusal;
+
+/// A socket with its buffers.
+mod wire;
+
+/// A body on its way into a connection.
+mod outgoing;
+
+/// What a connection's task and its call share.
+mod caller;
+
+/// Replies as responses.
+mod answer;
 
 /// Connections others make to us.
 pub(crate) mod server;
@@ -6,51 +43,23 @@ pub(crate) mod server;
 /// Connections to the application.
 pub(crate) mod client;
 
-use std::pin::Pin;
-use std::task::{Context, Poll};
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzz;
 
 use http::HeaderMap;
 use http::header::{
     CONNECTION, HeaderName, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER,
     TRANSFER_ENCODING, UPGRADE,
 };
-use http_body::{Frame, SizeHint};
-use hyper::body::Incoming;
 
-use crate::error::Error;
-use crate::stack::Data;
-
-/// hyper's body with errors translated by `F`. hyper reads no further than one piece ahead, so there is no credit to give.
-struct Received<F> {
-    body: Incoming,
-    translate: F,
-}
-
-impl<F: Fn(hyper::Error) -> Error + Unpin> http_body::Body for Received<F> {
-    type Data = Data;
-    type Error = Error;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Data>, Error>>> {
-        let this = self.get_mut();
-        Pin::new(&mut this.body).poll_frame(cx).map(|frame| {
-            frame.map(|frame| {
-                frame
-                    .map(|frame| frame.map_data(Data::uncredited))
-                    .map_err(&this.translate)
-            })
-        })
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
+/// Whether a field that is a list of words has this one.
+fn says(headers: &HeaderMap, name: &HeaderName, word: &str) -> bool {
+    headers
+        .get_all(name)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .any(|said| said.trim().eq_ignore_ascii_case(word))
 }
 
 /// Removes what concerns one connection only, the fields `Connection` names included.

@@ -66,5 +66,6 @@ mod differential;
 mod script;
 
 pub use credit::Credit;
-pub(crate) use driver::obey;
+pub(crate) use driver::{Alarm, obey};
+pub(crate) use meter::Limit;
 pub(crate) use metrics::{Metrics, PROCESS};

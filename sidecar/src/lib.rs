@@ -101,3 +101,7 @@ pub mod config;
 
 /// What can go wrong, and what the caller hears.
 pub mod error;
+
+/// What a fuzzer calls.
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzz;

@@ -184,9 +184,7 @@ fn http(error: &Error) -> Answer {
         );
     }
     let text = Data::uncredited(Bytes::from(format!("{}\n", error.detail)));
-    let body = http_body_util::Full::new(text.bytes)
-        .map_frame(|frame| frame.map_data(Data::uncredited))
-        .map_err(|never| match never {});
+    let body = http_body_util::Full::new(text).map_err(|never| match never {});
     Answer {
         status: error.kind.http(),
         headers,

@@ -12,6 +12,7 @@ mod drain;
 mod fidelity;
 mod handover;
 mod hostile;
+mod http1;
 mod identity;
 mod instance_lost;
 mod limit;

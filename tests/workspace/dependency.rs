@@ -48,7 +48,7 @@ fn allowed(name: &str) -> Option<&'static [&'static str]> {
         "outrigger-sidecar" | "outrigger-registry" | "outrigger-canary" | "outrigger-injector" => {
             Some(&["outrigger-proto", "outrigger-consul"])
         }
-        "outrigger" | "outrigger-tests" | "outrigger-bench" => None,
+        "outrigger" | "outrigger-tests" | "outrigger-bench" | "outrigger-fuzz" => None,
         _ if name.starts_with("shop-") => Some(&["outrigger-proto", "shop-chassis"]),
         _ => panic!("{name} has no line in the table of dependencies"),
     }
@@ -79,7 +79,12 @@ fn crates_depend_only_on_what_the_table_allows() {
 #[test]
 fn nobody_depends_on_the_command_line_the_tests_or_the_bench() {
     let metadata = metadata();
-    let ends = BTreeSet::from(["outrigger", "outrigger-tests", "outrigger-bench"]);
+    let ends = BTreeSet::from([
+        "outrigger",
+        "outrigger-tests",
+        "outrigger-bench",
+        "outrigger-fuzz",
+    ]);
     for package in ours(&metadata) {
         let found = internal(package, &ends);
         assert!(found.is_empty(), "{} depends on {found:?}", package.name);

@@ -11,7 +11,7 @@ const UNSAFE: [&str; 1] = ["tests/harness/external.rs"];
 pub(crate) fn sources() -> Vec<(PathBuf, String)> {
     let mut found = Vec::new();
     for folder in [
-        "proto", "registry", "sidecar", "services", "cli", "tests", "bench",
+        "proto", "registry", "sidecar", "services", "cli", "tests", "bench", "fuzz",
     ] {
         collect(&root().join(folder), &mut found);
     }

@@ -51,7 +51,7 @@ fn judge(read: &[u8]) -> Option<Spoken> {
     }
 }
 
-/// RFC 9112, 3: the version stands at the end.
+/// RFC 9112, 3: a version stands in it. What else is wrong with the line HTTP/1 tells.
 fn judge_line(read: &[u8]) -> Option<Spoken> {
     let Some(line) = read
         .split(|byte| *byte == b'\n')
@@ -60,8 +60,8 @@ fn judge_line(read: &[u8]) -> Option<Spoken> {
     else {
         return (read.len() >= LONGEST_LINE).then_some(Spoken::Http1);
     };
-    let version = line.rsplit(|byte| *byte == b' ').next().unwrap_or_default();
-    match version.starts_with(b"HTTP/1.") {
+    let has_version = line.windows(6).any(|part| part == b" HTTP/");
+    match has_version && !line.starts_with(b"PRI * ") {
         true => Some(Spoken::Http1),
         false => Some(Spoken::Neither),
     }
@@ -74,7 +74,7 @@ mod tests {
     #[test]
     fn a_preface_or_a_first_line_decides() {
         let long = vec![b'a'; LONGEST_LINE];
-        let cases: [(&[u8], Option<Spoken>); 12] = [
+        let cases: [(&[u8], Option<Spoken>); 15] = [
             (b"", None),
             (b"P", None),
             (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r", None),
@@ -82,6 +82,9 @@ mod tests {
             (b"PUT / HTTP/1.1\r\n", Some(Spoken::Http1)),
             (b"\r\nGET / HTTP/1.0\r\nHost: a\r\n", Some(Spoken::Http1)),
             (b"PUT / HTTP/1.1", None),
+            (b"PUT / HTTP/1.1 \r\n", Some(Spoken::Http1)),
+            (b"PUT / HTTP/3\n", Some(Spoken::Http1)),
+            (b"GET /\r\n", Some(Spoken::Neither)),
             (b"GET", None),
             (&long, Some(Spoken::Http1)),
             (b"INVALID CONNECTION PREFACE\r\n\r\n", Some(Spoken::Neither)),

@@ -44,7 +44,8 @@ pub struct Application {
     parts: Parts,
     setup: Setup,
     connections: RefCell<Vec<Rc<Client>>>,
-    idle: Rc<http1::client::Idle>,
+    idle: Rc<http1::client::Idle<Plain>>,
+    exchanges: http1::client::Setup,
     /// One dial at a time: a burst of calls must not become a burst of connections.
     dialing: Mutex<()>,
 }
@@ -62,9 +63,15 @@ impl Application {
             header_block: parts.limits.connect.header_block,
             metrics: parts.bounds.clone(),
         };
+        let exchanges = http1::client::Setup {
+            limits: parts.limits.local(),
+            cut: parts.cut.clone(),
+            metrics: parts.bounds.clone(),
+        };
         Rc::new(Self {
             parts,
             setup,
+            exchanges,
             connections: RefCell::default(),
             idle: Rc::default(),
             dialing: Mutex::default(),
@@ -103,31 +110,13 @@ impl Application {
         Ok(client)
     }
 
-    /// One call over HTTP/1.1. A kept connection that the application closed meanwhile is replaced.
-    pub(crate) async fn call_http1(self: &Rc<Self>, mut call: Call) -> Result<Reply, Error> {
-        loop {
-            let (sender, fresh) = match self.idle.take() {
-                Some(sender) => (sender, false),
-                None => (self.open_http1().await?, true),
-            };
-            match http1::client::call(&self.idle, sender, call, &self.parts.cut).await? {
-                http1::client::Sent::Answered(reply) => return Ok(reply),
-                http1::client::Sent::NotSent(_) if fresh => {
-                    return Err(Error::unprocessed(
-                        Kind::NoEndpoint,
-                        "the application closed a new connection before it took the call",
-                    ));
-                }
-                http1::client::Sent::NotSent(returned) => call = returned,
-            }
-        }
-    }
-
-    async fn open_http1(&self) -> Result<http1::client::Sender, Error> {
-        let io = self.reach().await?;
-        http1::client::connect(io, &self.parts.tasks, self.parts.cut.clone())
-            .await
-            .map_err(|err| unreachable(&self.parts.address, &io::Error::other(err)))
+    /// One call over HTTP/1.1, on a kept connection if there is one.
+    pub(crate) async fn call_http1(&self, call: Call) -> Result<Reply, Error> {
+        let ready = match self.idle.take() {
+            Some(ready) => ready,
+            None => http1::client::Ready::new(self.reach().await?),
+        };
+        http1::client::call(&self.idle, ready, call, &self.exchanges).await
     }
 
     fn roomiest(&self) -> Option<Rc<Client>> {

@@ -1,214 +1,392 @@
 //! Connections to an application that speaks HTTP/1.1: one call at a time on each, kept for the next.
+//!
+//! The application is not trusted: a response that could be read in two ways, is cut short or has more behind it ends its connection,
+//! and a connection after doubt is never used again. There is no task: whoever waits for the reply drives both directions, and dropping
+//! it closes the connection, which is HTTP/1.1's only way to cancel.
 
 use std::cell::RefCell;
+use std::future::Future as _;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
-use bytes::Bytes;
-use http::header::{HOST, HeaderValue};
-use http::{Request, Version};
+use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HeaderValue};
+use http::{Method, StatusCode};
 use http_body::{Body as _, Frame, SizeHint};
-use hyper::body::Incoming;
-use hyper::client::conn::http1::{SendRequest, handshake};
-use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
-use super::Received;
+use super::decode::{self, Bounds, Decoder, Piece};
+use super::encode;
+use super::framing::{self, Framing};
+use super::head::{self, Version};
+use super::outgoing::{Outgoing, Stop};
+use super::refusal::Refusal;
+use super::wire::Wire;
+use crate::config::Connection;
+use crate::connect::PATIENCE;
 use crate::error::{Error, Kind};
-use crate::http2::Credit;
-use crate::stack::{Body, Call, Data, Reply};
+use crate::http2::{self, Limit};
+use crate::stack::{Call, Data, Early, Parts, Reply};
 
 /// Idle connections kept, at most.
 const KEPT: usize = 64;
 
 /// Connections that wait for a call.
-#[derive(Debug, Default)]
-pub(crate) struct Idle(RefCell<Vec<Sender>>);
+#[derive(Debug)]
+pub(crate) struct Idle<IO>(RefCell<Vec<Wire<IO>>>);
+
+/// What all exchanges with one application share.
+#[derive(Clone, Debug)]
+pub(crate) struct Setup {
+    pub(crate) limits: Connection,
+    /// Ends exchanges.
+    pub(crate) cut: CancellationToken,
+    pub(crate) metrics: http2::Metrics,
+}
 
 /// A connection that can take one call.
 #[derive(Debug)]
-pub(crate) struct Sender(SendRequest<Outgoing>);
+pub(crate) struct Ready<IO>(Wire<IO>);
 
 // === impl Idle ===
 
-impl Idle {
-    pub(crate) fn take(&self) -> Option<Sender> {
+impl<IO> Default for Idle<IO> {
+    fn default() -> Self {
+        Self(RefCell::default())
+    }
+}
+
+impl<IO: AsyncRead + AsyncWrite + Unpin> Idle<IO> {
+    /// One that is still open; what the application closed or spoke on unasked is dropped.
+    pub(crate) fn take(&self) -> Option<Ready<IO>> {
         let mut idle = self.0.borrow_mut();
-        idle.retain(|sender| !sender.0.is_closed());
-        let ready = idle.iter().rposition(|sender| sender.0.is_ready())?;
-        Some(idle.swap_remove(ready))
+        idle.retain_mut(Wire::is_quiet);
+        idle.pop().map(Ready)
     }
 
-    fn give(&self, sender: Sender) {
+    fn give(&self, mut wire: Wire<IO>) {
         let mut idle = self.0.borrow_mut();
-        if idle.len() < KEPT && !sender.0.is_closed() {
-            idle.push(sender);
+        idle.retain_mut(Wire::is_quiet);
+        if wire.is_quiet() && idle.len() < KEPT {
+            idle.push(wire);
         }
     }
 }
 
-/// Opens HTTP/1.1 on `io`; the connection is driven by a task of `tasks` until it ends or `cut`.
-pub(crate) async fn connect<IO>(
-    io: IO,
-    tasks: &TaskTracker,
-    cut: CancellationToken,
-) -> Result<Sender, hyper::Error>
+impl<IO: AsyncRead + AsyncWrite + Unpin> Wire<IO> {
+    /// Open, and nothing came that nobody asked for.
+    fn is_quiet(&mut self) -> bool {
+        let mut nobody = Context::from_waker(Waker::noop());
+        self.read.is_empty() && self.poll_fill(&mut nobody).is_pending()
+    }
+}
+
+// === impl Ready ===
+
+impl<IO: AsyncRead + AsyncWrite + Unpin> Ready<IO> {
+    pub(crate) fn new(io: IO) -> Self {
+        Self(Wire::new(io))
+    }
+}
+
+/// One call. The connection goes back to `idle` behind the last byte of a reply that leaves no doubt.
+pub(crate) async fn call<IO>(
+    idle: &Rc<Idle<IO>>,
+    ready: Ready<IO>,
+    call: Call,
+    setup: &Setup,
+) -> Result<Reply, Error>
 where
     IO: AsyncRead + AsyncWrite + Unpin + 'static,
 {
-    let (sender, connection) = handshake(TokioIo::new(io)).await?;
-    tasks.spawn_local(async move {
-        tokio::select! {
-            ended = connection => if let Err(err) = ended {
-                tracing::debug!(error = %err, "connection to the application ended");
-            },
-            () = cut.cancelled() => {}
-        }
-    });
-    Ok(Sender(sender))
+    let mut exchange = Exchange::begin(ready, call, setup)?;
+    let head = std::future::poll_fn(|cx| exchange.poll_head(cx)).await?;
+    let head::Response {
+        status,
+        mut headers,
+        ..
+    } = head;
+    super::strip_hop_by_hop(&mut headers);
+    normalise_length(&mut headers);
+    let mut body = Body {
+        exchange: Some(exchange),
+        idle: Rc::clone(idle),
+    };
+    body.give_back();
+    Ok(Reply {
+        status,
+        headers,
+        body: Box::pin(body),
+    })
 }
 
-/// A request's body as the library takes it. It asks for the next piece when it has room again: then the one before went onwards.
-struct Outgoing {
-    body: Body,
-    credit: Option<Credit>,
-}
-
-impl http_body::Body for Outgoing {
-    type Data = Bytes;
-    type Error = Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
-        self.credit = None;
-        let frame = ready!(self.body.as_mut().poll_frame(cx));
-        Poll::Ready(frame.map(|frame| {
-            Ok(frame?.map_data(|data| {
-                self.credit = Some(data.credit);
-                data.bytes
-            }))
-        }))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+/// The framing was decided, so what is left of `Content-Length` is one number or none.
+fn normalise_length(headers: &mut http::HeaderMap) {
+    if let Ok(Some(length)) = framing::content_length(headers) {
+        headers.insert(CONTENT_LENGTH, length.into());
     }
 }
 
-/// What became of one attempt: the call comes back if it was not sent.
-pub(crate) enum Sent {
-    Answered(Reply),
-    NotSent(Call),
+/// One call on one connection.
+struct Exchange<IO> {
+    wire: RefCell<Wire<IO>>,
+    /// What is left of the request; `None` once it is written.
+    sending: Option<Outgoing>,
+    body: Decoder,
+    scanned: usize,
+    /// 1xx heads so far.
+    informational: u32,
+    method: Method,
+    early: Early,
+    /// The connection may serve another call.
+    is_kept: bool,
+    /// What the connection had taken before this call.
+    begun_at: u64,
+    limits: Connection,
+    metrics: http2::Metrics,
+    cut: Pin<Box<WaitForCancellationFutureOwned>>,
 }
 
-/// One call. Dropping its future or its reply closes the connection, which is HTTP/1.1's only way to cancel.
-pub(crate) async fn call(
-    idle: &Rc<Idle>,
-    mut sender: Sender,
-    call: Call,
-    cut: &CancellationToken,
-) -> Result<Sent, Error> {
-    let (request, kept) = encode(call)?;
-    match sender.0.try_send_request(request).await {
-        Ok(response) => {
-            let (mut head, body) = response.into_parts();
-            super::strip_hop_by_hop(&mut head.headers);
-            let cut = cut.clone();
-            let body = Received {
-                body,
-                translate: move |err| broken(err, &cut),
-            };
-            let body = Box::pin(Returning {
-                body,
-                sender: Some(sender),
-                idle: Rc::clone(idle),
-            });
-            Ok(Sent::Answered(Reply {
-                status: head.status,
-                headers: head.headers,
-                body,
-            }))
-        }
-        Err(mut failed) => match failed.take_message() {
-            Some(request) => Ok(Sent::NotSent(kept.restore(request))),
-            None => Err(broken(failed.into_error(), cut)),
-        },
-    }
-}
+// === impl Exchange ===
 
-/// What a request leaves out of a call.
-struct Kept(crate::stack::Parts);
-
-impl Kept {
-    fn restore(self, request: Request<Outgoing>) -> Call {
-        let (head, body) = request.into_parts();
-        let mut headers = head.headers;
-        headers.remove(HOST);
-        Call::new(crate::stack::Parts {
-            headers,
-            body: body.body,
-            ..self.0
+impl<IO: AsyncRead + AsyncWrite + Unpin> Exchange<IO> {
+    fn begin(ready: Ready<IO>, call: Call, setup: &Setup) -> Result<Self, Error> {
+        let mut parts = call.into_parts();
+        let host = HeaderValue::from_str(&parts.authority).map_err(|_| {
+            Error::unprocessed(
+                Kind::Malformed,
+                "the authority of the call is not a valid host",
+            )
+        })?;
+        let mut wire = ready.0;
+        let begun_at = wire.written();
+        let framing = request_framing(&parts)?;
+        super::strip_hop_by_hop(&mut parts.headers);
+        parts.headers.remove(CONTENT_LENGTH);
+        // The body is sent without asking.
+        parts.headers.remove(EXPECT);
+        let path = parts
+            .uri
+            .path_and_query()
+            .map_or("/", http::uri::PathAndQuery::as_str);
+        encode::request(
+            &mut wire.out,
+            &parts.method,
+            path,
+            &host,
+            &parts.headers,
+            framing,
+        );
+        Ok(Self {
+            wire: RefCell::new(wire),
+            sending: Some(Outgoing::new(Some(parts.body), framing, false, PATIENCE)),
+            body: Decoder::none(),
+            scanned: 0,
+            informational: 0,
+            method: parts.method,
+            early: parts.early,
+            is_kept: true,
+            begun_at,
+            limits: setup.limits,
+            metrics: setup.metrics.clone(),
+            cut: Box::pin(setup.cut.clone().cancelled_owned()),
         })
     }
-}
 
-fn encode(call: Call) -> Result<(Request<Outgoing>, Kept), Error> {
-    let mut parts = call.into_parts();
-    let host = HeaderValue::from_str(&parts.authority).map_err(|_| {
-        Error::unprocessed(
-            Kind::Malformed,
-            "the authority of the call is not a valid host",
-        )
-    })?;
-    let body = std::mem::replace(&mut parts.body, crate::observe::empty());
-    let mut request = Request::new(Outgoing { body, credit: None });
-    *request.method_mut() = parts.method.clone();
-    *request.uri_mut() = parts.uri.clone();
-    *request.version_mut() = Version::HTTP_11;
-    *request.headers_mut() = std::mem::take(&mut parts.headers);
-    super::strip_hop_by_hop(request.headers_mut());
-    request.headers_mut().insert(HOST, host);
-    Ok((request, Kept(parts)))
-}
-
-fn broken(err: hyper::Error, cut: &CancellationToken) -> Error {
-    if cut.is_cancelled() {
-        return Error::new(
-            Kind::Cut,
-            "the sidecar had to end while the call was in progress",
-        );
+    /// Moves what is left of the request. An application that answers early may close its side: its answer counts.
+    fn poll_send(&mut self, cx: &mut Context<'_>) -> Result<(), Error> {
+        if self.cut.as_mut().poll(cx).is_ready() {
+            return Err(Error::new(
+                Kind::Cut,
+                "the sidecar had to end while the call was in progress",
+            ));
+        }
+        let Some(sending) = &mut self.sending else {
+            return Ok(());
+        };
+        match sending.poll(&self.wire, cx) {
+            Poll::Pending => Ok(()),
+            Poll::Ready(Ok(())) => {
+                self.sending = None;
+                Ok(())
+            }
+            Poll::Ready(Err(Stop::Source(err))) => {
+                if err.kind == Kind::Stalled {
+                    self.met(Limit::StreamProgress);
+                }
+                Err(err)
+            }
+            Poll::Ready(Err(Stop::Sink(err))) => {
+                let is_unsent = self.wire.borrow().written() == self.begun_at;
+                self.sending = None;
+                self.is_kept = false;
+                match is_unsent {
+                    true => Err(Error::unprocessed(
+                        Kind::ConnectionLost,
+                        "the application closed the connection before it took the call",
+                    )
+                    .with_source(err)),
+                    false => Ok(()),
+                }
+            }
+        }
     }
-    if err.is_parse() {
-        return Error::new(Kind::Protocol, "the application broke HTTP/1.1").with_source(err);
+
+    fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<head::Response, Error>> {
+        self.poll_send(cx)?;
+        loop {
+            if let Some(head) = self.take_head()? {
+                return Poll::Ready(Ok(head));
+            }
+            if !ready!(self.poll_fill(cx))? {
+                return Poll::Ready(Err(lost("before it had answered")));
+            }
+        }
     }
-    if err.is_user() || err.is_body_write_aborted() {
-        return Error::new(Kind::Cancelled, "the caller did not finish its request")
-            .with_source(err);
+
+    /// The head of the response, if it is here; those before it are passed on.
+    fn take_head(&mut self) -> Result<Option<head::Response>, Error> {
+        while let Some(head) = self.next_head().map_err(|refusal| self.broken(refusal))? {
+            if !head.status.is_informational() {
+                let framing = framing::of_response(&self.method, &head)
+                    .map_err(|refusal| self.broken(refusal))?;
+                self.body = Decoder::new(framing, self.bounds());
+                self.is_kept &= keeps(&head) && framing != Framing::UntilClose;
+                return Ok(Some(head));
+            }
+            self.informational += 1;
+            if head.status == StatusCode::SWITCHING_PROTOCOLS {
+                let detail = "the application switched protocols, which nobody asked for";
+                return Err(Error::new(Kind::Protocol, detail));
+            }
+            if self.informational > self.limits.informational {
+                self.met(Limit::Informational);
+                let detail = "the application sent too many 1xx heads; limits.app_in.informational";
+                return Err(Error::new(Kind::Protocol, detail));
+            }
+            self.early.tell(head.status, &head.headers);
+        }
+        Ok(None)
     }
-    Error::new(
-        Kind::ConnectionLost,
-        "the connection to the application ended",
-    )
-    .with_source(err)
+
+    fn next_head(&mut self) -> Result<Option<head::Response>, Refusal> {
+        let Bounds { fields, bytes } = self.bounds();
+        let read = &mut self.wire.get_mut().read;
+        let Some(length) = head::end(read, &mut self.scanned)? else {
+            return match read.len() < bytes {
+                true => Ok(None),
+                false => Err(Refusal::HeadTooLong),
+            };
+        };
+        if length > bytes {
+            return Err(Refusal::HeadTooLong);
+        }
+        self.scanned = 0;
+        head::response(&read.split_to(length), fields).map(Some)
+    }
+
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Piece>, Error>> {
+        self.poll_send(cx)?;
+        loop {
+            let read = &mut self.wire.get_mut().read;
+            match self.body.decode(read) {
+                Ok(Some(piece)) => return Poll::Ready(Ok(Some(piece))),
+                Ok(None) if self.body.is_done() => return Poll::Ready(Ok(None)),
+                Ok(None) => {}
+                Err(refusal) => return Poll::Ready(Err(self.broken(refusal))),
+            }
+            if !ready!(self.poll_fill(cx))? {
+                return Poll::Ready(match self.body.ends_here() {
+                    true => Ok(None),
+                    false => Err(lost("in the middle of its answer")),
+                });
+            }
+        }
+    }
+
+    /// False at the end.
+    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, Error>> {
+        self.wire.get_mut().poll_fill(cx).map(|read| match read {
+            Ok(count) => Ok(count > 0),
+            Err(err) => Err(lost("while it answered").with_source(err)),
+        })
+    }
+
+    /// What was made for an application may be a little more than what one may send us.
+    fn bounds(&self) -> Bounds {
+        Bounds {
+            fields: self.limits.header_count as usize,
+            bytes: self.limits.header_list as usize,
+        }
+    }
+
+    fn broken(&self, refusal: Refusal) -> Error {
+        match refusal {
+            Refusal::HeadTooLong => self.met(Limit::HeaderList),
+            Refusal::TooManyFields => self.met(Limit::HeaderCount),
+            _ => {}
+        }
+        let detail = format!("the application broke HTTP/1.1: {refusal}");
+        Error::new(Kind::Protocol, detail)
+    }
+
+    fn met(&self, limit: Limit) {
+        self.metrics
+            .hit(self.limits.scope, limit, &"our application");
+    }
 }
 
-/// A reply's body that gives its connection back at its end.
-struct Returning<F> {
-    body: Received<F>,
-    sender: Option<Sender>,
-    idle: Rc<Idle>,
+fn lost(when: &str) -> Error {
+    let detail = format!("the application closed the connection {when}");
+    Error::new(Kind::ConnectionLost, detail)
 }
 
-impl<F: Fn(hyper::Error) -> Error + Unpin> http_body::Body for Returning<F> {
+/// Whether the application would take another call on the connection.
+fn keeps(head: &head::Response) -> bool {
+    let says = |word: &str| super::says(&head.headers, &CONNECTION, word);
+    match head.version {
+        Version::Http11 => !says("close"),
+        Version::Http10 => says("keep-alive") && !says("close"),
+    }
+}
+
+fn request_framing(parts: &Parts) -> Result<Framing, Error> {
+    let length = framing::content_length(&parts.headers)
+        .map_err(|refusal| Error::unprocessed(Kind::Malformed, refusal.to_string()))?;
+    let has_body = [Method::POST, Method::PUT, Method::PATCH].contains(&parts.method);
+    Ok(match (length, parts.body.size_hint().exact()) {
+        (Some(length), _) => Framing::Length(length),
+        (None, _) if parts.body.is_end_stream() => match has_body {
+            true => Framing::Length(0),
+            false => Framing::None,
+        },
+        (None, Some(length)) => Framing::Length(length),
+        (None, None) => Framing::Chunked,
+    })
+}
+
+/// A reply's body, which gives its connection back at its end.
+struct Body<IO: AsyncRead + AsyncWrite + Unpin> {
+    exchange: Option<Exchange<IO>>,
+    idle: Rc<Idle<IO>>,
+}
+
+// === impl Body ===
+
+impl<IO: AsyncRead + AsyncWrite + Unpin> Body<IO> {
+    /// Once the reply is whole. A request that is not, or bytes behind the reply, leave a doubt.
+    fn give_back(&mut self) {
+        if let Some(exchange) = self.exchange.take_if(|exchange| exchange.body.is_done())
+            && exchange.is_kept
+            && exchange.sending.is_none()
+        {
+            self.idle.give(exchange.wire.into_inner());
+        }
+    }
+}
+
+impl<IO: AsyncRead + AsyncWrite + Unpin> http_body::Body for Body<IO> {
     type Data = Data;
     type Error = Error;
 
@@ -217,37 +395,37 @@ impl<F: Fn(hyper::Error) -> Error + Unpin> http_body::Body for Returning<F> {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Data>, Error>>> {
         let this = self.get_mut();
-        let frame = ready!(Pin::new(&mut this.body).poll_frame(cx));
-        let ended = match &frame {
-            None => true,
-            Some(Ok(_)) => this.body.is_end_stream(),
-            Some(Err(_)) => {
-                this.sender = None;
-                false
-            }
+        let Some(exchange) = &mut this.exchange else {
+            return Poll::Ready(None);
         };
-        if ended && let Some(sender) = this.sender.take() {
-            this.idle.give(sender);
+        let piece = ready!(exchange.poll_piece(cx));
+        if piece.is_err() {
+            this.exchange = None;
         }
-        Poll::Ready(frame)
+        this.give_back();
+        Poll::Ready(match piece {
+            Ok(None) => None,
+            Ok(Some(Piece::Data(bytes))) => Some(Ok(Frame::data(Data::uncredited(bytes)))),
+            Ok(Some(Piece::Trailers(mut trailers))) => {
+                decode::strip_trailers(&mut trailers);
+                (!trailers.is_empty()).then(|| Ok(Frame::trailers(trailers)))
+            }
+            Err(err) => Some(Err(err)),
+        })
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.exchange.is_none()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        let left = match &self.exchange {
+            Some(exchange) => exchange.body.left(),
+            None => Some(0),
+        };
+        left.map_or_else(SizeHint::default, SizeHint::with_exact)
     }
 }
 
-impl<F> Drop for Returning<F> {
-    fn drop(&mut self) {
-        // A body without a byte is never polled.
-        if let Some(sender) = self.sender.take()
-            && Incoming::is_end_stream(&self.body.body)
-        {
-            self.idle.give(sender);
-        }
-    }
-}
+#[cfg(test)]
+mod tests;

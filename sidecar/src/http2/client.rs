@@ -104,6 +104,12 @@ where
 // === impl Client ===
 
 impl Client {
+    /// Bytes that came and were not forwarded.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(crate) fn held(&self) -> u32 {
+        self.shared.with(Streams::held)
+    }
+
     /// Whether a call can be opened now.
     pub(crate) fn has_room(&self) -> bool {
         let has_slot = |connection: &Streams| connection.open_streams() < connection.slots();

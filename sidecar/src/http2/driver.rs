@@ -65,7 +65,7 @@ enum Leaving {
 
 /// A timer that is only ever moved to an earlier moment; what it is for is looked up when it fires.
 #[derive(Debug, Default)]
-pub(super) struct Alarm(Option<Pin<Box<Sleep>>>);
+pub(crate) struct Alarm(Option<Pin<Box<Sleep>>>);
 
 /// The socket's side of a connection.
 pub(super) struct Driver<IO> {
@@ -93,7 +93,7 @@ pub(super) struct Driver<IO> {
 
 impl Alarm {
     /// Ready at `at`.
-    pub(super) fn poll(&mut self, at: Instant, cx: &mut Context<'_>) -> Poll<()> {
+    pub(crate) fn poll(&mut self, at: Instant, cx: &mut Context<'_>) -> Poll<()> {
         let sleep = self
             .0
             .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(at)));

@@ -528,8 +528,11 @@ impl Accepted {
                 let accepted = http1::server::Accepted {
                     dispatch,
                     peer,
+                    limits,
+                    idle,
                     header_block,
-                    header_count: limits.header_count as usize,
+                    patience,
+                    metrics: bounds,
                 };
                 http1::server::serve(io, Rc::new(accepted), ending).await;
             }
