@@ -29,6 +29,7 @@ pub struct Service {
     pub contract: Option<String>,
     pub edge: bool,
     pub protocol: &'static str,
+    pub application: Option<String>,
 }
 
 impl Service {
@@ -41,6 +42,7 @@ impl Service {
             contract: None,
             edge: false,
             protocol: "grpc",
+            application: None,
         }
     }
 
@@ -53,6 +55,12 @@ impl Service {
     /// What its application speaks, if it is not gRPC alone.
     pub fn protocol(mut self, protocol: &'static str) -> Self {
         self.protocol = protocol;
+        self
+    }
+
+    /// Its application is a program the test runs itself, on this address; it need not answer probes of gRPC.
+    pub fn application(mut self, address: &str) -> Self {
+        self.application = Some(address.to_owned());
         self
     }
 
@@ -189,12 +197,18 @@ impl Mesh {
             let instance = format!("{}-{}-{number}", service.name, service.version);
             let folder = self.folder.path().join(&instance);
             std::fs::create_dir(&folder).unwrap();
-            let upstream = Upstream::tcp(&instance).await;
+            let (upstream, address, check) = match &service.application {
+                Some(address) => (None, address.clone(), "tcp = true"),
+                None => {
+                    let upstream = Upstream::tcp(&instance).await;
+                    let address = upstream.address().to_string();
+                    (Some(upstream), address, "grpc = \"\"")
+                }
+            };
             let mut config = self.config(&service.name, &instance, &service.version, &folder);
             write!(
                 config,
-                "[application]\naddress = \"{}\"\nprotocol = \"{}\"\ncheck = {{ grpc = \"\" }}\n",
-                upstream.address(),
+                "[application]\naddress = \"{address}\"\nprotocol = \"{}\"\ncheck = {{ {check} }}\n",
                 service.protocol
             )
             .unwrap();
@@ -208,7 +222,7 @@ impl Mesh {
             let sidecar = Sidecar::start(&instance, &config, &folder).await;
             self.instances.push(Instance {
                 service: service.name.clone(),
-                upstream: Some(upstream),
+                upstream,
                 sidecar: Some(sidecar),
             });
         }
