@@ -70,6 +70,12 @@ impl Service {
         self
     }
 
+    /// Its application is a program the test runs itself, on this address; it need not answer probes of gRPC.
+    pub fn application(mut self, address: &str) -> Self {
+        self.application = Some(address.to_owned());
+        self
+    }
+
     /// Its sidecars face the public too.
     pub fn edge(mut self) -> Self {
         self.edge = true;
@@ -80,12 +86,6 @@ impl Service {
     pub fn edge_tls(mut self, files: &Files) -> Self {
         self.edge_tls = Some(files.clone());
         self.edge()
-    }
-
-    /// The application is one that the test runs itself; a connection that is accepted is all its health.
-    pub fn application(mut self, address: &str) -> Self {
-        self.application = Some(address.to_owned());
-        self
     }
 
     /// How many instances.
@@ -215,13 +215,13 @@ impl Mesh {
             let instance = format!("{}-{}-{number}", service.name, service.version);
             let folder = self.folder.path().join(&instance);
             std::fs::create_dir(&folder).unwrap();
-            let upstream = match &service.application {
-                None => Some(Upstream::tcp(&instance).await),
-                Some(_) => None,
-            };
-            let (address, check) = match (&upstream, &service.application) {
-                (Some(upstream), _) => (upstream.address().to_string(), "grpc = \"\""),
-                (None, address) => (address.clone().unwrap(), "tcp = true"),
+            let (upstream, address, check) = match &service.application {
+                Some(address) => (None, address.clone(), "tcp = true"),
+                None => {
+                    let upstream = Upstream::tcp(&instance).await;
+                    let address = upstream.address().to_string();
+                    (Some(upstream), address, "grpc = \"\"")
+                }
             };
             let mut config = self.config(&service.name, &instance, &service.version, &folder);
             write!(

@@ -5,6 +5,11 @@
     reason = "a suite fails loudly; the lint's exception covers test functions only"
 )]
 
+mod bad_client;
 mod greeter;
 mod grpcurl;
 mod h2spec;
+mod negative;
+mod official;
+mod program;
+mod soak;

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use http::uri::Scheme;
 use tokio::sync::Mutex;
+use tokio::time::error::Elapsed;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -64,7 +65,7 @@ impl Application {
             metrics: parts.bounds.clone(),
         };
         let exchanges = http1::client::Setup {
-            limits: parts.limits.local(),
+            limits: parts.limits.app_in(),
             cut: parts.cut.clone(),
             metrics: parts.bounds.clone(),
         };
@@ -100,7 +101,8 @@ impl Application {
             ));
         }
         let io = self.reach().await?;
-        let (client, driver) = connect(io, &self.setup);
+        let (client, mut driver) = connect(io, &self.setup);
+        self.greet(&client, &mut driver).await;
         self.connections.borrow_mut().push(Rc::clone(&client));
         let application = Rc::clone(self);
         let driven = Rc::clone(&client);
@@ -108,6 +110,17 @@ impl Application {
             .tasks
             .spawn_local(async move { application.drive(&driven, driver).await });
         Ok(client)
+    }
+
+    /// Waits for the application's SETTINGS: a burst before them may be more than it takes, and some do not refuse what is. One that
+    /// stays silent, or is gone, is what its first call finds out.
+    async fn greet(&self, client: &Client, driver: &mut Driver<Plain>) {
+        let greeted = std::future::poll_fn(|cx| match driver.poll(cx) {
+            Poll::Pending if !client.is_greeted() => Poll::Pending,
+            _ => Poll::Ready(()),
+        });
+        let limit = self.parts.limits.connect.application_timeout;
+        let _: Result<(), Elapsed> = timeout(limit, greeted).await;
     }
 
     /// One call over HTTP/1.1, on a kept connection if there is one.

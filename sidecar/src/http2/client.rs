@@ -36,6 +36,7 @@ use super::metrics::Metrics;
 use super::streams::{Handle, Shared};
 use crate::config::{Connection, Scope};
 use crate::error::{Error, Kind, Processed};
+use crate::grpc::is_grpc;
 use crate::stack::{Body, Call, Parts, Reply};
 use reply::{Download, Upload, poll_upload};
 
@@ -114,6 +115,11 @@ impl Client {
     pub(crate) fn has_room(&self) -> bool {
         let has_slot = |connection: &Streams| connection.open_streams() < connection.slots();
         !self.is_closed.get() && self.shared.with(has_slot)
+    }
+
+    /// Whether the peer has said how many streams it takes.
+    pub(crate) fn is_greeted(&self) -> bool {
+        self.shared.with(Streams::has_settings)
     }
 
     /// Whether no further call will be taken, ever.
@@ -202,7 +208,8 @@ impl Client {
     pub(crate) async fn call(self: &Rc<Self>, call: Call) -> Result<Reply, Error> {
         let slot = Slot::take(self);
         let parts = call.into_parts();
-        let is_ended = parts.body.is_end_stream();
+        // The end of a gRPC request is the flag of a DATA frame, be it an empty one ("EOS" in gRPC over HTTP/2): servers wait for it.
+        let is_ended = parts.body.is_end_stream() && !is_grpc(&parts.headers);
         let stream = Rc::new(self.open(&parts, is_ended)?);
         let mut upload =
             (!is_ended).then(|| Outgoing::new(parts.body, Rc::clone(&stream), self.patience));

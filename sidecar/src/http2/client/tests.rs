@@ -91,6 +91,26 @@ async fn serves(client: &Rc<Client>, peer: &mut Peer) {
 }
 
 #[tokio::test]
+async fn c4_a_grpc_request_without_a_message_ends_with_an_empty_data_frame() {
+    with_peer(setup(), 1 << 20, async |client, mut peer, _| {
+        begin(&client, empty());
+        let begun = peer.next_of(kind::HEADERS).await;
+        assert_eq!(begun.flags & flag::END_STREAM, 0);
+        let end = peer.next_of(kind::DATA).await;
+        assert_eq!(
+            (end.stream, end.flags, end.payload.len()),
+            (begun.stream, flag::END_STREAM, 0)
+        );
+        let mut other = empty();
+        other.headers.clear();
+        begin(&client, other);
+        let begun = peer.next_of(kind::HEADERS).await;
+        assert_eq!(begun.flags & flag::END_STREAM, flag::END_STREAM);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn what_a_goaway_leaves_out_is_unprocessed_and_the_rest_is_finished() {
     with_peer(setup(), 1 << 20, async |client, mut peer, driven| {
         peer.send(&setting(STREAMS, 100)).await;
