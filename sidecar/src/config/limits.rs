@@ -91,6 +91,9 @@ pub struct Connect {
     /// HTTP/1 header block.
     #[serde(with = "duration")]
     pub header_block: Duration,
+    /// Bytes wait for a receiver that takes none: the stream ends then. The public gets half of it.
+    #[serde(with = "duration")]
+    pub stream_progress: Duration,
     /// Connections accepted at once per listener; past it nothing is accepted until one ends.
     pub accepted: usize,
 }
@@ -207,6 +210,7 @@ impl Default for Connect {
             handshake: Duration::from_secs(5),
             preface: Duration::from_secs(5),
             header_block: Duration::from_secs(10),
+            stream_progress: Duration::from_secs(60),
             accepted: 4096,
         }
     }

@@ -14,7 +14,6 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::dial;
-use super::pool::PATIENCE;
 use crate::accept::stream::Plain;
 use crate::config::{Address, AppProtocol, Limits};
 use crate::error::{Error, Kind};
@@ -57,7 +56,7 @@ impl Application {
             limits: parts.limits.local(),
             scheme: Scheme::HTTP,
             ping: None,
-            patience: PATIENCE,
+            patience: parts.limits.connect.stream_progress,
             metrics: parts.bounds.clone(),
         };
         Rc::new(Self {

@@ -184,6 +184,8 @@ impl Client {
         let parts = call.into_parts();
         let is_ended = parts.body.is_end_stream();
         let stream = Rc::new(self.open(&parts, is_ended)?);
+        // It is written: a call that waits long for its answer holds no head.
+        drop(parts.headers);
         let mut upload =
             (!is_ended).then(|| Outgoing::new(parts.body, Rc::clone(&stream), self.patience));
         let head = poll_fn(|cx| {

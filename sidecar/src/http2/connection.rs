@@ -195,6 +195,8 @@ pub struct Connection {
     send: Allowance,
     peer: Peer,
     meter: Meter,
+    /// What the last streams that nobody wanted any more came to; it follows when the peer sends on.
+    unwanted: Result<bool, Limit>,
 }
 
 /// What the peer allows us.
@@ -236,6 +238,7 @@ impl Connection {
                 streams: FIRST_STREAMS,
             },
             meter: Meter::new(config.tolerance),
+            unwanted: Ok(false),
         };
         connection.announce();
         connection

@@ -32,8 +32,6 @@ use crate::stack::{Dispatch, Peer};
 use crate::tls::{self, Cause};
 use crate::{edge, http1, http2, inbound, outbound};
 
-/// Bytes may wait for a window that the public keeps shut for this long only.
-const EDGE_PATIENCE: Duration = Duration::from_secs(30);
 /// Connections that carry nothing are closed.
 const EDGE_IDLE: Duration = Duration::from_secs(300);
 const LOCAL_IDLE: Duration = Duration::from_secs(900);
@@ -282,9 +280,9 @@ impl Listening {
             (connect.preface, connect.header_block, connect.accepted);
         let edge = limits.is_strange();
         let patience = if edge {
-            EDGE_PATIENCE
+            connect.stream_progress / 2
         } else {
-            connect::PATIENCE
+            connect.stream_progress
         };
         let class = class.clone();
         class.accepting.clone().spawn_local(async move {
@@ -474,7 +472,7 @@ async fn mutual(seed: &Seed, stream: Plain, dispatch: Rc<dyn Dispatch>, class: &
         idle: limits.connect.idle,
         preface: limits.connect.preface,
         header_block: limits.connect.header_block,
-        patience: connect::PATIENCE,
+        patience: limits.connect.stream_progress,
         bounds: seed.bounds.clone(),
     };
     accepted
