@@ -5,20 +5,27 @@
     reason = "a suite fails loudly; the lint's exception covers test functions only"
 )]
 
+mod attack;
 mod breaker;
 mod deadline;
 mod drain;
+mod farewell;
 mod fidelity;
 mod hostile;
 mod identity;
 mod instance_lost;
 mod limit;
+mod metadata;
+mod refused;
 mod registry_away;
 mod retry;
+mod rolling;
 mod rotation;
 mod routing;
 mod run;
+mod soak;
 mod split;
+mod spoof;
 mod status;
 mod streaming;
 
