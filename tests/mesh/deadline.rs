@@ -248,7 +248,7 @@ async fn c11_its_passing_is_answered_and_cancelled_on_time() {
                 for number in 0..AT_ONCE {
                     let (web, id) = (web.clone(), round * AT_ONCE + number);
                     running.spawn(async move {
-                        let time = Duration::from_millis(100 + u64::from(number) * 17);
+                        let time = Duration::from_millis(400 + u64::from(number) * 17);
                         let text = format!("{}m", time.as_millis());
                         let over = Instant::now() + time;
                         let answer = web.call(watched(id).header("grpc-timeout", &text)).await;
