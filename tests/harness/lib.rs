@@ -7,12 +7,17 @@
     reason = "a harness fails loudly; the lint's exception covers test functions only"
 )]
 
+pub mod alone;
+pub mod attacker;
 pub mod binary;
 pub mod cgroup;
 pub mod client;
 pub mod database;
 pub mod eventually;
 pub mod external;
+pub mod figure;
+pub mod footprint;
+pub mod good;
 pub mod greeter;
 pub mod grpc;
 pub mod load;
@@ -21,6 +26,8 @@ pub mod process;
 pub mod raw;
 pub mod receiver;
 pub mod registry;
+pub mod scripted;
+pub mod seed;
 pub mod settings;
 pub mod shop;
 pub mod sidecar;

@@ -5,6 +5,8 @@
 //! may call it by the path of any contract; every other method echoes its message.
 
 mod answer;
+pub mod mirror;
+mod relay;
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
@@ -17,6 +19,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// How many request heads an application remembers.
@@ -51,6 +54,16 @@ impl std::fmt::Display for Address {
     }
 }
 
+/// How a call of `Watch` ended.
+#[derive(Clone, Copy, Debug)]
+pub struct End {
+    /// Its `x-test-code`.
+    pub id: u32,
+    /// Of the reset; `None` if the connection was lost.
+    pub code: Option<u32>,
+    pub at: Instant,
+}
+
 /// A running application.
 #[derive(Debug)]
 pub struct Upstream {
@@ -69,6 +82,7 @@ struct Shared {
     die: AtomicU64,
     hanging: watch::Sender<bool>,
     seen: Mutex<VecDeque<Parts>>,
+    ended: Mutex<Vec<End>>,
 }
 
 impl Upstream {
@@ -119,6 +133,7 @@ impl Upstream {
             die: AtomicU64::new(0),
             hanging: watch::Sender::new(false),
             seen: Mutex::default(),
+            ended: Mutex::default(),
         });
         let stop = CancellationToken::new();
         let mut tasks = JoinSet::new();
@@ -159,6 +174,11 @@ impl Upstream {
     /// The heads of the calls that arrived, refused ones too, oldest first.
     pub fn requests(&self) -> Vec<Parts> {
         self.shared.seen.lock().unwrap().iter().cloned().collect()
+    }
+
+    /// The calls of `Watch` that were let go of, in that order.
+    pub fn ended(&self) -> Vec<End> {
+        self.shared.ended.lock().unwrap().clone()
     }
 
     /// The next calls are reset with `REFUSED_STREAM` before anything is executed.

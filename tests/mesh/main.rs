@@ -6,9 +6,11 @@
 )]
 
 mod admission;
+mod attack;
 mod breaker;
 mod deadline;
 mod drain;
+mod farewell;
 mod fidelity;
 mod handover;
 mod hostile;
@@ -17,12 +19,17 @@ mod identity;
 mod instance_lost;
 mod limit;
 mod memory;
+mod metadata;
+mod refused;
 mod registry_away;
 mod retry;
+mod rolling;
 mod rotation;
 mod routing;
 mod run;
+mod soak;
 mod split;
+mod spoof;
 mod status;
 mod streaming;
 

@@ -113,6 +113,9 @@ pub struct Connect {
     /// A block of fields, from its first frame to its last; HTTP/1: the head.
     #[serde(with = "duration")]
     pub header_block: Duration,
+    /// Bytes wait for a receiver that takes none: the stream ends then. The public gets half of it.
+    #[serde(with = "duration")]
+    pub stream_progress: Duration,
 }
 
 // === impl Limits ===
@@ -361,6 +364,7 @@ impl Default for Connect {
             preface: Duration::from_secs(5),
             request_body: Duration::from_secs(60),
             header_block: Duration::from_secs(10),
+            stream_progress: Duration::from_secs(60),
         }
     }
 }

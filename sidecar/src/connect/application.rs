@@ -15,7 +15,6 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::dial;
-use super::pool::PATIENCE;
 use crate::accept::stream::Plain;
 use crate::config::{Address, AppProtocol, Limits};
 use crate::error::{Error, Kind};
@@ -59,13 +58,14 @@ impl Application {
             limits: parts.limits.app_in(),
             scheme: Scheme::HTTP,
             ping: None,
-            patience: PATIENCE,
+            patience: parts.limits.connect.stream_progress,
             preface: parts.limits.connect.preface,
             header_block: parts.limits.connect.header_block,
             metrics: parts.bounds.clone(),
         };
         let exchanges = http1::client::Setup {
             limits: parts.limits.app_in(),
+            patience: parts.limits.connect.stream_progress,
             cut: parts.cut.clone(),
             metrics: parts.bounds.clone(),
         };

@@ -34,8 +34,6 @@ use crate::tls;
 
 /// Nobody asked for an endpoint for this long: it is not redialled by itself.
 const INTEREST: Duration = Duration::from_secs(60);
-/// Bytes may wait for a closed window this long before a call is given up.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Whether an endpoint can take a call on this thread now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,7 +104,7 @@ impl Pool {
                 interval: connect.ping_interval,
                 timeout: connect.ping_timeout,
             }),
-            patience: PATIENCE,
+            patience: connect.stream_progress,
             preface: connect.preface,
             header_block: connect.header_block,
             metrics: parts.bounds.clone(),

@@ -84,6 +84,8 @@ async fn link(plan: Plan) {
         scheme: http::uri::Scheme::HTTPS,
         ping: None,
         patience: Duration::from_secs(60),
+        preface: Duration::from_secs(5),
+        header_block: Duration::from_secs(10),
         metrics: Metrics::default(),
     };
     let (client, mut driver) = connect(near, &setup);

@@ -9,6 +9,7 @@ use std::future::Future as _;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
 
 use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HeaderValue};
 use http::{Method, StatusCode};
@@ -24,7 +25,6 @@ use super::outgoing::{Outgoing, Stop};
 use super::refusal::Refusal;
 use super::wire::Wire;
 use crate::config::Connection;
-use crate::connect::PATIENCE;
 use crate::error::{Error, Kind};
 use crate::http2::{self, Limit};
 use crate::stack::{Call, Data, Early, Parts, Reply};
@@ -40,6 +40,8 @@ pub(crate) struct Idle<IO>(RefCell<Vec<Wire<IO>>>);
 #[derive(Clone, Debug)]
 pub(crate) struct Setup {
     pub(crate) limits: Connection,
+    /// Bytes may wait so long for an application that takes none.
+    pub(crate) patience: Duration,
     /// Ends exchanges.
     pub(crate) cut: CancellationToken,
     pub(crate) metrics: http2::Metrics,
@@ -180,7 +182,12 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Exchange<IO> {
         );
         Ok(Self {
             wire: RefCell::new(wire),
-            sending: Some(Outgoing::new(Some(parts.body), framing, false, PATIENCE)),
+            sending: Some(Outgoing::new(
+                Some(parts.body),
+                framing,
+                false,
+                setup.patience,
+            )),
             body: Decoder::none(),
             scanned: 0,
             informational: 0,

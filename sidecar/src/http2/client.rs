@@ -211,6 +211,8 @@ impl Client {
         // The end of a gRPC request is the flag of a DATA frame, be it an empty one ("EOS" in gRPC over HTTP/2): servers wait for it.
         let is_ended = parts.body.is_end_stream() && !is_grpc(&parts.headers);
         let stream = Rc::new(self.open(&parts, is_ended)?);
+        // It is written: a call that waits long for its answer holds no head.
+        drop(parts.headers);
         let mut upload =
             (!is_ended).then(|| Outgoing::new(parts.body, Rc::clone(&stream), self.patience));
         let head = poll_fn(|cx| {

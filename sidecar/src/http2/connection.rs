@@ -197,6 +197,8 @@ pub struct Connection {
     meter: Meter,
     /// The process holds so much that nobody gets credit back.
     keeps_credit: bool,
+    /// What the last streams that nobody wanted any more came to; it follows when the peer sends on.
+    unwanted: Result<bool, Limit>,
 }
 
 /// What the peer allows us.
@@ -239,6 +241,7 @@ impl Connection {
             },
             meter: Meter::new(config.tolerance),
             keeps_credit: false,
+            unwanted: Ok(false),
         };
         connection.announce();
         connection

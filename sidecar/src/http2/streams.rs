@@ -458,7 +458,7 @@ impl Drop for Handle {
         let mut state = self.shared.0.borrow_mut();
         state.post.waiting.remove(&self.id);
         if state.post.mailboxes.remove(&self.id).is_some() {
-            state.connection.abandon(self.id);
+            state.connection.abandon(self.id, Instant::now());
             state.wake_driver();
         }
     }

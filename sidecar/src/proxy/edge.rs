@@ -23,8 +23,6 @@ use crate::stack::{Dispatch, Peer};
 use crate::tls::edge::{ALPN_HTTP1, Current};
 use crate::tls::{ALPN, Cause};
 
-/// Bytes may wait for a window that the public keeps shut for this long only.
-pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 /// Connections that carry nothing are closed.
 pub(super) const IDLE: Duration = Duration::from_secs(300);
 /// A record of TLS: there may be many connections, and most say little.
@@ -127,7 +125,7 @@ fn accepted(
         idle: IDLE,
         preface: limits.connect.preface,
         header_block: limits.connect.header_block,
-        patience: PATIENCE,
+        patience: limits.connect.stream_progress / 2,
         bounds: seed.shared.memory.metrics().clone(),
     }
 }

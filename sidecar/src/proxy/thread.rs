@@ -353,9 +353,9 @@ impl Listening {
         let limits = seed.shared.config.limits.of(admission.scope());
         let edge = limits.is_strange();
         let patience = if edge {
-            public::PATIENCE
+            connect.stream_progress / 2
         } else {
-            connect::PATIENCE
+            connect.stream_progress
         };
         let class = class.clone();
         class.accepting.clone().spawn_local(async move {
@@ -591,7 +591,7 @@ async fn mutual(seed: &Seed, arrived: Arrived, dispatch: Rc<dyn Dispatch>, class
         idle: limits.connect.idle,
         preface: limits.connect.preface,
         header_block: limits.connect.header_block,
-        patience: connect::PATIENCE,
+        patience: limits.connect.stream_progress,
         bounds: seed.shared.memory.metrics().clone(),
     };
     let seat = seed.shared.memory.seat();

@@ -1,5 +1,6 @@
 //! What the harness's application does with a call.
 
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -8,9 +9,10 @@ use bytes::{Bytes, BytesMut};
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream, SendStream};
 use http::{HeaderMap, HeaderValue, Request, Response};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::Shared;
+use super::{End, Shared, mirror, relay};
 use crate::grpc;
 
 /// Bytes of one message of a download.
@@ -62,11 +64,15 @@ async fn execute(
         "Http" => http_status(head, respond),
         "Drip" => drip(shared, respond).await,
         "Linger" => linger(shared, head, respond).await,
+        "Forty" => forty(shared, respond).await,
         "Bidi" => bidi(shared, body, respond).await,
         "Download" => download(shared, body, respond).await,
         "Upload" => upload(shared, body, respond).await,
         "Fail" => fail(shared, head, body, respond).await,
         "NoTrailers" => no_trailers(shared, respond),
+        "Watch" => watch(shared, head, respond).await,
+        "Relay" => relay::answer(head, respond).await,
+        "Mirror" => mirror::answer(&head.headers, body, respond).await,
         _ => {
             let mut received = BytesMut::new();
             while let Some(piece) = grpc::receive(&mut body).await {
@@ -213,6 +219,15 @@ async fn drip(shared: &Shared, mut respond: SendResponse<Bytes>) -> Result<(), h
     }
 }
 
+/// Forty messages of 3 bytes, each a frame of its own, and the end.
+async fn forty(shared: &Shared, mut respond: SendResponse<Bytes>) -> Result<(), h2::Error> {
+    let mut stream = start(&mut respond, shared)?;
+    for _ in 0..40 {
+        grpc::send(&mut stream, grpc::frame(&[7; 3]), false).await?;
+    }
+    stream.send_trailers(status(0, ""))
+}
+
 /// Every piece goes back the moment it arrives.
 async fn bidi(
     shared: &Shared,
@@ -297,5 +312,21 @@ async fn fail(
 /// Headers and nothing more: a broken peer.
 fn no_trailers(shared: &Shared, mut respond: SendResponse<Bytes>) -> Result<(), h2::Error> {
     respond.send_response(opening(shared), true)?;
+    Ok(())
+}
+
+/// Is never answered; how and when its caller let go of it is remembered.
+async fn watch(
+    shared: &Shared,
+    head: &http::request::Parts,
+    mut respond: SendResponse<Bytes>,
+) -> Result<(), h2::Error> {
+    let id = wanted(head);
+    let reset = poll_fn(|context| respond.poll_reset(context)).await;
+    shared.ended.lock().unwrap().push(End {
+        id,
+        code: reset.ok().map(u32::from),
+        at: Instant::now(),
+    });
     Ok(())
 }

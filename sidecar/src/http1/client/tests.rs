@@ -14,7 +14,8 @@ use crate::stack::{Peer, Protocol};
 
 fn setup() -> Setup {
     Setup {
-        limits: Connection::new(Scope::AppOut),
+        limits: Connection::new(Scope::AppIn),
+        patience: Duration::from_secs(60),
         cut: CancellationToken::new(),
         metrics: http2::Metrics::default(),
     }

@@ -41,6 +41,9 @@ impl Connection {
         told: &mut impl FnMut(Event<'_>),
     ) -> Result<usize, Fault> {
         let mut rest = bytes;
+        if std::mem::replace(&mut self.unwanted, Ok(false))? {
+            told(Event::Met(Limit::PrematureResets));
+        }
         self.take_preface(&mut rest)?;
         while self.has_preface
             && let Some((head, payload)) = next_frame(&mut rest)?

@@ -171,17 +171,25 @@ impl Connection {
     }
 
     /// Nobody cares for the stream any more. A response that went out whole stands: the rest of its request is not wanted
-    /// (RFC 9113, 8.1).
-    pub fn abandon(&mut self, stream: u32) {
+    /// (RFC 9113, 8.1). A request that made us say so at once counts like one that its sender reset: by a deadline or by an error it
+    /// is as cheap to begin what nobody waits for.
+    pub fn abandon(&mut self, stream: u32, now: Instant) {
         let Some(entry) = self.streams.get(&stream) else {
             return;
         };
+        let opened = entry.opened;
         let is_answered = self.role == Role::Server && entry.state.has_sent_all();
         let code = match is_answered {
             true => Code::NO_ERROR,
             false => Code::CANCEL,
         };
-        self.reset(stream, code);
+        if self.reset(stream, code) && is_answered {
+            let counted = self.meter.reset(opened, now);
+            self.unwanted = match (self.unwanted, counted) {
+                (Err(limit), _) | (_, Err(limit)) => Err(limit),
+                (Ok(before), Ok(told)) => Ok(before || told),
+            };
+        }
     }
 
     /// Takes no stream above the last one that came; those go on.
