@@ -170,8 +170,7 @@ impl Proxy {
             door,
             predecessor,
         } = self;
-        let identity = Arc::new(Current::default());
-        let metrics = Metrics::default();
+        let (identity, metrics) = (Arc::new(Current::default()), Metrics::default());
         let registry = Arc::new(metrics.registry(&shared, certificate.as_deref()));
         let signals = Signals::default();
         let seed = Seed {
@@ -198,24 +197,14 @@ impl Proxy {
         };
         let told = stop.child_token();
         tasks.spawn(admin::serve(health, view, told.clone()));
-        if let Some(certificate) = certificate {
-            tasks.spawn(tls::edge::follow(certificate, stop.clone()));
-        }
-        let (watched, stopped) = (Arc::clone(&shared), stop.clone());
-        tasks.spawn(async move {
-            stopped.run_until_cancelled(watched.memory.watch()).await;
-        });
-        let trusted = {
-            let shared = Arc::clone(&shared);
-            move |domain: &str| shared.set_trust_domain(domain)
-        };
+        watch(&tasks, &shared, certificate, &stop);
         tasks.spawn(connect_ca::run(
             client.clone(),
             config.service.clone(),
             identity,
             metrics.identity,
             stop.clone(),
-            trusted,
+            trust(&shared),
         ));
         let control = Control::start(Start {
             config: Arc::clone(&config),
@@ -227,19 +216,11 @@ impl Proxy {
         });
 
         if let Some(predecessor) = predecessor {
-            let readiness = Arc::clone(&readiness);
-            tasks.spawn(dismiss(predecessor, readiness, stop.clone()));
+            tasks.spawn(dismiss(predecessor, Arc::clone(&readiness), stop.clone()));
         }
-        let replaced = async {
-            match door {
-                Some(door) => door.replaced(offered, stop.clone()).await,
-                None => std::future::pending().await,
-            }
-        };
-
         let (how, ended) = tokio::select! {
             () = shutdown.begin.cancelled() => (How::Leaving, Ok(())),
-            () = replaced => (How::Replaced, Ok(())),
+            () = replaced(door, offered, &stop) => (How::Replaced, Ok(())),
             () = threads.ended() => (How::Leaving, Err(Error::ThreadEnded)),
             () = readiness.narrate() => (How::Leaving, Ok(())),
         };
@@ -257,17 +238,49 @@ impl Proxy {
         )
         .await;
         threads.join().await;
-        stop.cancel();
-        tasks.close();
-        tasks.wait().await;
-        // Exporting the last spans blocks for up to two seconds.
-        if tokio::task::spawn_blocking(move || shared.shut_down_telemetry())
-            .await
-            .is_err()
-        {
-            tracing::warn!("the last spans may not have been exported");
-        }
+        end(&tasks, &stop, shared).await;
         ended
+    }
+}
+
+/// Looks at memory, and at the files of the edge's certificate.
+fn watch(
+    tasks: &TaskTracker,
+    shared: &Arc<Shared>,
+    certificate: Option<Arc<tls::edge::Current>>,
+    stop: &CancellationToken,
+) {
+    if let Some(certificate) = certificate {
+        tasks.spawn(tls::edge::follow(certificate, stop.clone()));
+    }
+    let (shared, stop) = (Arc::clone(shared), stop.clone());
+    tasks.spawn(async move {
+        stop.run_until_cancelled(shared.memory.watch()).await;
+    });
+}
+
+/// Takes the trust domain that the registry names.
+fn trust(shared: &Arc<Shared>) -> impl Fn(&str) + use<> {
+    let shared = Arc::clone(shared);
+    move |domain| shared.set_trust_domain(domain)
+}
+
+/// Ready when another process has taken over.
+async fn replaced(door: Option<Door>, offered: Vec<(String, Bound)>, stop: &CancellationToken) {
+    match door {
+        Some(door) => door.replaced(offered, stop.clone()).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// What stands beside the data plane ends; exporting the last spans may block for up to two seconds.
+async fn end(tasks: &TaskTracker, stop: &CancellationToken, shared: Arc<Shared>) {
+    stop.cancel();
+    tasks.close();
+    tasks.wait().await;
+    let exported = tokio::task::spawn_blocking(move || shared.shut_down_telemetry());
+    if exported.await.is_err() {
+        tracing::warn!("the last spans may not have been exported");
     }
 }
 

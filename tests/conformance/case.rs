@@ -163,7 +163,7 @@ async fn goodbye(raw: &mut Raw, mut frames: Vec<Frame>) -> Vec<Frame> {
 
 fn ends(frames: &[Frame], codes: &[u32]) -> Result<(), String> {
     let goodbyes = frames.iter().filter_map(Frame::goaway);
-    let code = goodbyes.map(|(_, code, _)| code).last();
+    let code = goodbyes.map(|(_, code, _)| code).next_back();
     let is_one = code.is_some_and(|code| codes.contains(&code));
     holds(is_one, || format!("closed after {}", words(frames)))
 }

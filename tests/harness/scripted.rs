@@ -133,6 +133,7 @@ impl Caller {
             flags,
             stream: u32::from_be_bytes(stream),
             payload,
+            fields: Vec::new(),
         })
     }
 

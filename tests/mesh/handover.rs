@@ -8,6 +8,7 @@ use outrigger_tests::mesh::Service;
 use outrigger_tests::{Mesh, eventually};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::task::JoinSet;
+use tokio::time::interval;
 use tokio_util::sync::CancellationToken;
 
 use crate::ECHO;
@@ -15,7 +16,9 @@ use crate::ECHO;
 /// Dials again and again; how often, and what was refused.
 async fn dial(address: String, stop: CancellationToken) -> (u32, Vec<String>) {
     let (mut dialed, mut refused) = (0, Vec::new());
+    let mut ticks = interval(Duration::from_millis(2));
     while !stop.is_cancelled() {
+        ticks.tick().await;
         dialed += 1;
         let connected = match address.strip_prefix("unix:") {
             Some(path) => UnixStream::connect(path).await.map(drop),
@@ -24,7 +27,6 @@ async fn dial(address: String, stop: CancellationToken) -> (u32, Vec<String>) {
         if let Err(err) = connected {
             refused.push(err.to_string());
         }
-        tokio::time::sleep(Duration::from_millis(2)).await;
     }
     (dialed, refused)
 }

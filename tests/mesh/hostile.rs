@@ -291,8 +291,12 @@ async fn b2_what_a_public_peer_leaves_behind_by_goaway_is_cancelled() {
         .await;
 }
 
+/// A pseudo field, what it says, and fields beside it.
+type Malformed = (&'static str, &'static str, &'static [Field]);
+type Field = (&'static str, &'static str);
+
 /// What a sidecar lets through is what the next one's library takes: else its stream errors would end a connection that all share.
-const MALFORMED: [(&str, &str, &[(&str, &str)]); 12] = [
+const MALFORMED: [Malformed; 12] = [
     (":path", "", &[]),
     (":path", "test.Echo/Echo", &[]),
     (":path", "/test.Echo/Ec ho", &[]),

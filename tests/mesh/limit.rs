@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use outrigger_tests::figure;
 use outrigger_tests::mesh::Service;
 use outrigger_tests::raw::{self, ACK, END_HEADERS, END_STREAM, Frame, Raw, frame, kind};
 use outrigger_tests::sidecar::Sidecar;
@@ -393,7 +394,9 @@ async fn b7_slow_peers_are_let_go_at_their_time_and_good_calls_do_not_notice() {
                     assert!((least..most).contains(&lasted), "{lasted:?}");
                 }
             }
-            println!("{calls} good calls meanwhile, the slowest {slowest:?}");
+            figure::tell(&format!(
+                "{calls} good calls meanwhile, the slowest {slowest:?}"
+            ));
             assert!(slowest < Duration::from_secs(1), "{slowest:?}");
             for limit in ["preface", "header_block", "request_body"] {
                 rises(orders, "edge", limit, 0.0).await;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use outrigger_tests::cgroup::Cgroup;
+use outrigger_tests::figure;
 use outrigger_tests::mesh::Service;
 use outrigger_tests::raw::{self, END_HEADERS, END_STREAM, Frame, Raw, frame, kind};
 use outrigger_tests::{Mesh, eventually, settings, tls};
@@ -117,7 +118,7 @@ async fn f21_at_twice_the_load_it_can_carry_it_refuses_calls_and_lives() {
                 let served = count(&twice, &Ended::Served);
                 refused += count(&twice, &Ended::Refused);
                 let peak = group.peak() >> 20;
-                println!("{calls} at once, then {served} of twice as many, {refused} refused; at most {peak} MiB");
+                figure::tell(&format!("{calls} at once, then {served} of twice as many, {refused} refused; at most {peak} MiB"));
                 assert_eq!(group.killed(), 0);
                 assert!(refused > 0, "nothing was refused at {peak} MiB: {twice:?}");
                 assert!(served * 10 >= calls * 7, "{served} were served");

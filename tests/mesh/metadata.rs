@@ -157,7 +157,7 @@ impl Case {
         // Neither is held against the instance.
         trailers.insert("grpc-status", if random.chance(80) { 0 } else { 5 }.into());
         if random.chance(50) {
-            let message = HeaderValue::from_static(*random.pick(&MESSAGES));
+            let message = HeaderValue::from_static(random.pick::<&str>(&MESSAGES));
             trailers.insert("grpc-message", message);
         }
         let is_trailers_only = random.chance(10);

@@ -264,15 +264,17 @@ impl Pool {
         }
     }
 
+    /// How long until it is our turn to dial.
+    fn turn(&self) -> Duration {
+        let dials = self.parts.dials.lock();
+        dials
+            .unwrap_or_else(PoisonError::into_inner)
+            .take(Instant::now())
+    }
+
     /// Many endpoints that come at once are not all dialled at once.
     async fn wait_for_turn(&self, entry: &Entry) {
-        let mut dials = self
-            .parts
-            .dials
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let wait = dials.take(Instant::now());
-        drop(dials);
+        let wait = self.turn();
         if !wait.is_zero() {
             let endpoint = &entry.endpoint.id;
             self.parts

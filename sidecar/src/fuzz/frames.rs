@@ -208,7 +208,7 @@ impl Peer {
             Step::Reset(stream) => {
                 connection.reset(stream.into(), Code::CANCEL);
             }
-            Step::Abandon(stream) => connection.abandon(stream.into()),
+            Step::Abandon(stream) => connection.abandon(stream.into(), self.now),
             Step::Turn => connection.begin_turn(),
             Step::Leave => connection.announce_go_away(),
             Step::Widen => connection.widen_streams(32 << 10),

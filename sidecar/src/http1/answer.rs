@@ -190,7 +190,8 @@ mod tests {
             ..new
         };
         let kept = Asked { keeps: true, ..old };
-        let cases: [(Asked, u16, Option<&'static str>, Body, &str, bool); 10] = [
+        type Case = (Asked, u16, Option<&'static str>, Body, &'static str, bool);
+        let cases: [Case; 10] = [
             (new, 200, None, exact("abc"), "content-length: 3", true),
             (new, 200, None, exact(""), "content-length: 0", true),
             (

@@ -45,7 +45,7 @@ pub(super) fn listen(
             let (seed, dispatch, class) = (Rc::clone(&seed), Rc::clone(&dispatch), class.clone());
             let current = Arc::clone(&current);
             tasks.spawn_local(async move {
-                serve(&seed, &current, arrived, dispatch, &class).await;
+                Box::pin(serve(&seed, &current, arrived, dispatch, &class)).await;
             });
         })
         .await;

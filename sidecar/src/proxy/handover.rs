@@ -146,7 +146,7 @@ impl Door {
                 Err(err) => tracing::warn!(error = %err, "no process can replace this one"),
             }
         }
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 
@@ -206,6 +206,8 @@ fn receive_one(stream: &UnixStream, text: &mut [u8]) -> io::Result<(usize, Optio
 
 #[cfg(test)]
 mod tests {
+    use tokio::task::JoinSet;
+
     use super::*;
 
     fn bound() -> (Bound, SocketAddr) {
@@ -230,7 +232,8 @@ mod tests {
         let mode = std::fs::metadata(&path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         let sockets = vec![("inbound".to_owned(), inbound), ("edge".to_owned(), other)];
-        let mut replaced = tokio::spawn(door.replaced(sockets, CancellationToken::new()));
+        let mut replaced = JoinSet::new();
+        replaced.spawn(door.replaced(sockets, CancellationToken::new()));
         let asked = path.clone();
         let ask = tokio::task::spawn_blocking(move || Inherited::ask(&asked));
         let mut inherited = ask.await.unwrap();
@@ -240,9 +243,10 @@ mod tests {
         assert!(inherited.tcp("edge", elsewhere, 0).is_none());
         let taken = inherited.tcp("inbound", address, 0).unwrap();
         assert_eq!(taken.address().unwrap(), Address::Tcp(address));
-        assert!(!replaced.is_finished());
+        assert!(replaced.try_join_next().is_none());
         inherited.predecessor().unwrap().dismiss();
-        timeout(PATIENCE, &mut replaced).await.unwrap().unwrap();
+        let ended = timeout(PATIENCE, replaced.join_next()).await;
+        ended.unwrap().unwrap().unwrap();
         std::net::TcpStream::connect(address).unwrap();
         drop(next);
     }
@@ -254,7 +258,8 @@ mod tests {
         let (inbound, address) = bound();
         let door = Door::open(&path).unwrap();
         let sockets = vec![("inbound".to_owned(), inbound)];
-        let mut replaced = tokio::spawn(door.replaced(sockets, CancellationToken::new()));
+        let mut replaced = JoinSet::new();
+        replaced.spawn(door.replaced(sockets, CancellationToken::new()));
         for is_last in [false, true] {
             let asked = path.clone();
             let ask = tokio::task::spawn_blocking(move || Inherited::ask(&asked));
@@ -265,6 +270,7 @@ mod tests {
                 true => inherited.predecessor().unwrap().dismiss(),
             }
         }
-        timeout(PATIENCE, &mut replaced).await.unwrap().unwrap();
+        let ended = timeout(PATIENCE, replaced.join_next()).await;
+        ended.unwrap().unwrap().unwrap();
     }
 }

@@ -414,7 +414,7 @@ impl Listening {
                 let (seed, dispatch, class) =
                     (Rc::clone(&seed), Rc::clone(&dispatch), class.clone());
                 tasks.spawn_local(async move {
-                    mutual(&seed, arrived, dispatch, &class).await;
+                    Box::pin(mutual(&seed, arrived, dispatch, &class)).await;
                 });
             })
             .await;
@@ -597,7 +597,7 @@ async fn mutual(seed: &Seed, arrived: Arrived, dispatch: Rc<dyn Dispatch>, class
     let seat = seed.shared.memory.seat();
     let ending = sent_away(resting_on(&identity, validity, class), &seat);
     let serving = accepted.serve(stream, ending, class.tasks.clone());
-    held((permit, seat), serving).await;
+    Box::pin(held((permit, seat), serving)).await;
 }
 
 fn peer(stream: &TlsStream<Buffered>) -> Option<(SpiffeId, Validity)> {

@@ -246,6 +246,7 @@ const INCREMENTAL: u8 = 0x40;
 const WITHOUT: u8 = 0;
 const NEVER: u8 = 0x10;
 
+#[expect(clippy::too_many_lines, reason = "a table, a case a line")]
 fn fields() -> Vec<Case> {
     let literals = [
         (
