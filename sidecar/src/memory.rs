@@ -1,6 +1,9 @@
 //! How much memory the process has left, and what it gives up as it runs out, so that the kernel does not end it: first new calls,
 //! then the newest connections, then the largest streams. The data path reads atomics only; who counts is a task of its own.
 
+/// What the allocator keeps.
+mod allocator;
+
 /// What is given up when.
 mod level;
 
@@ -29,6 +32,7 @@ use crate::http2::meter::Limit;
 
 pub(crate) use account::Account;
 pub use account::Held;
+pub(crate) use allocator::give_back;
 pub use level::{Level, Marks};
 pub use stage::layer;
 
@@ -40,6 +44,8 @@ const MUCH: u64 = 60;
 /// Connections are sent away, and streams reset, no more often: what the last ones held has to come back first.
 const SENT_AWAY_EVERY: Duration = Duration::from_secs(1);
 const RESET_EVERY: Duration = Duration::from_millis(100);
+/// While calls are refused, the allocator gives back what it keeps: nothing else would, where nothing is done.
+const GIVEN_BACK_EVERY: Duration = Duration::from_millis(250);
 /// One part in so many of the memory is little.
 const LITTLE: u64 = 16;
 /// Of the connections, one in so many is sent away.
@@ -52,6 +58,8 @@ pub(crate) struct Order {
     pub(crate) free: u64,
     /// Nobody gets credit back.
     pub(crate) keep_credit: bool,
+    /// The allocator gives back what it keeps.
+    pub(crate) give_back: bool,
 }
 
 /// The state all threads share.
@@ -88,6 +96,7 @@ pub(crate) struct Seat {
 struct Last {
     sent_away: Option<Instant>,
     reset: Option<Instant>,
+    given_back: Option<Instant>,
 }
 
 // === impl Guard ===
@@ -197,6 +206,8 @@ impl Guard {
                 false => 0,
             },
             keep_credit: is_over,
+            give_back: level >= Level::Refuse
+                && is_due(&mut last.given_back, now, GIVEN_BACK_EVERY),
         };
         if is_over && !self.orders.borrow().keep_credit {
             self.hit(Limit::BufferedBytes);
@@ -315,13 +326,15 @@ mod tests {
         assert!(!guard.is_short());
         look(80, 20);
         assert!(guard.is_short());
-        assert_eq!((gone(), *orders.borrow()), (0, Order::default()));
+        assert_eq!((gone(), orders.borrow().free), (0, 0));
+        assert!(orders.borrow().give_back);
         look(90, 40);
         assert_eq!(gone(), 2);
+        assert!(!orders.borrow().give_back, "not again so soon");
         assert!(seats.iter().rev().take(2).all(is_sent_away), "the newest");
         // Not again within a second.
         look(94, 1039);
-        assert_eq!((gone(), *orders.borrow()), (2, Order::default()));
+        assert_eq!((gone(), orders.borrow().free), (2, 0));
         look(96, 1040);
         assert_eq!((gone(), orders.borrow().free), (4, 6 * MIB));
         look(96, 1060);

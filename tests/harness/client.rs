@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use h2::client::SendRequest;
+use h2::client::{ResponseFuture, SendRequest};
 use h2::{RecvStream, SendStream};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -94,6 +94,8 @@ pub struct Answer {
     pub trailers: Option<HeaderMap>,
     /// How the stream or its connection broke, if it did.
     pub broke: Option<String>,
+    /// The peer went away in order and says that it did not take this call.
+    pub untaken: bool,
 }
 
 impl Answer {
@@ -153,7 +155,7 @@ impl Answer {
 #[derive(Debug)]
 pub struct Stream {
     pub send: SendStream<Bytes>,
-    response: Option<h2::client::ResponseFuture>,
+    response: Option<ResponseFuture>,
     body: Option<RecvStream>,
     received: BytesMut,
     messages: std::collections::VecDeque<Bytes>,
@@ -180,14 +182,24 @@ impl Client {
 
     /// Sends the whole call and reads the whole answer.
     pub async fn call(&self, call: Call) -> Answer {
-        match timeout(PATIENCE, self.exchange(call)).await {
+        // As the libraries of gRPC do: what was not taken is sent once more, on a new connection.
+        let exchanged = async {
+            match self.exchange(&call).await {
+                Answer { untaken: true, .. } => {
+                    self.reconnect().await;
+                    self.exchange(&call).await
+                }
+                answer => answer,
+            }
+        };
+        match timeout(PATIENCE, exchanged).await {
             Ok(answer) => answer,
             Err(_) => Answer::broken(format!("no answer within {PATIENCE:?}")),
         }
     }
 
-    async fn exchange(&self, call: Call) -> Answer {
-        let mut stream = match self.open(&call).await {
+    async fn exchange(&self, call: &Call) -> Answer {
+        let mut stream = match self.open(call).await {
             Ok(stream) => stream,
             Err(error) => return Answer::broken(error),
         };
@@ -209,11 +221,15 @@ impl Client {
 
     /// Opens a call without sending anything but its head.
     pub async fn open(&self, call: &Call) -> Result<Stream, String> {
-        let sender = self.sender().await?;
-        let mut sender = sender.ready().await.map_err(|error| error.to_string())?;
-        let (response, send) = sender
-            .send_request(call.head(), false)
-            .map_err(|error| error.to_string())?;
+        let opened = match self.try_open(call).await? {
+            // A peer that has gone away is found out by whoever wants to call it next.
+            Err(error) if error.is_go_away() && error.is_remote() => {
+                self.reconnect().await;
+                self.try_open(call).await?
+            }
+            opened => opened,
+        };
+        let (response, send) = opened.map_err(|error| error.to_string())?;
         Ok(Stream {
             send,
             response: Some(response),
@@ -221,6 +237,17 @@ impl Client {
             received: BytesMut::new(),
             messages: std::collections::VecDeque::new(),
             headers: None,
+        })
+    }
+
+    async fn try_open(
+        &self,
+        call: &Call,
+    ) -> Result<Result<(ResponseFuture, SendStream<Bytes>), h2::Error>, String> {
+        let sender = self.sender().await?;
+        Ok(match sender.ready().await {
+            Ok(mut sender) => sender.send_request(call.head(), false),
+            Err(error) => Err(error),
         })
     }
 
@@ -318,7 +345,10 @@ impl Stream {
     /// Reads the answer to its end.
     pub async fn finish(mut self) -> Answer {
         if let Err(error) = self.opened().await {
-            return Answer::broken(error);
+            return Answer {
+                untaken: error.is_go_away() && error.is_remote(),
+                ..Answer::broken(error)
+            };
         }
         let head = self.headers.take().unwrap();
         let mut answer = Answer {

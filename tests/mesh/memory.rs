@@ -124,22 +124,26 @@ async fn f21_at_twice_the_load_it_can_carry_it_refuses_calls_and_lives() {
                 assert!(served * 10 >= calls * 7, "{served} were served");
                 let unwanted = count(&twice, &Ended::Reset(Some(7)));
                 assert_eq!(unwanted, 0, "REFUSED_STREAM comes back at once");
+                serves_again(mesh).await;
             }
             let hits = hits(orders, "process", "memory_guard").await;
             assert!(hits >= refused as f64, "{hits} refusals were counted");
-            // It has what it needs again, and serves as before.
-            let client = mesh.client("web");
-            eventually("it serves again", async || {
-                let answer = client.unary("orders", crate::ECHO, "again").await;
-                match answer.code() {
-                    tonic::Code::Ok => Ok(()),
-                    _ => Err(answer.summary()),
-                }
-            })
-            .await;
         })
         .await;
     group.remove().await;
+}
+
+/// It has what it needs again, and serves as before.
+async fn serves_again(mesh: &Mesh) {
+    let client = mesh.client("web");
+    eventually("it serves again", async || {
+        let answer = client.unary("orders", crate::ECHO, "again").await;
+        match answer.code() {
+            tonic::Code::Ok => Ok(()),
+            _ => Err(answer.summary()),
+        }
+    })
+    .await;
 }
 
 /// Far below what any process needs.

@@ -286,6 +286,9 @@ async fn obey(mut orders: watch::Receiver<memory::Order>) {
     while orders.changed().await.is_ok() {
         let order = *orders.borrow_and_update();
         http2::obey(&order);
+        if order.give_back {
+            memory::give_back();
+        }
     }
 }
 
