@@ -489,6 +489,7 @@ async fn what_waits_is_counted_and_the_largest_holder_goes_when_memory_is_short(
         assert_eq!(held.used(), 4000);
         crate::http2::obey(&crate::memory::Order {
             free: 1,
+            give_back: false,
             keep_credit: false,
         });
         let reset = peer.next_of(kind::RST_STREAM).await;
@@ -517,6 +518,7 @@ async fn credit_that_was_kept_comes_back() {
         let keep = |keep_credit| {
             crate::http2::obey(&crate::memory::Order {
                 free: 0,
+                give_back: false,
                 keep_credit,
             });
         };
