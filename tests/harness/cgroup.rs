@@ -8,7 +8,7 @@ use crate::external::unavailable;
 
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
-/// The group; processes that write their id to [`Self::processes`] are in it.
+/// The group; processes started by a shell that runs [`Self::joining`] first are in it.
 #[derive(Debug)]
 pub struct Cgroup {
     folder: PathBuf,
