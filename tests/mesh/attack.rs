@@ -83,9 +83,9 @@ impl Listener<'_> {
         };
         let flood = attacker::attack(attack, &self.address, size.attackers, size.lasts, must_end);
         let (peak, tally) = peak_of(self.sidecar.pid(), flood).await;
-        // What an application resets through its sidecar is its identity's doing in the mesh: its callee takes half of its calls then.
-        let excused = (self.name == "outbound").then_some("rate_limited");
-        let took = calls.stop_with(&what, excused).await;
+        // What an application resets through its sidecar is its identity's doing in the mesh: its callee takes half of its calls then,
+        // and for some time after, whatever comes next.
+        let took = calls.stop_with(&what, Some("rate_limited")).await;
         let after = Footprint::of(self.sidecar.pid());
         let busy = (after.busy - before.busy).as_secs_f64() * 1e6 / tally.frames.max(1) as f64;
         tell(&format!(
