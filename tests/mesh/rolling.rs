@@ -169,7 +169,6 @@ async fn d5_everything_is_replaced_without_a_failed_call() {
                 report.calls
             ));
             report.expect_no_failures();
-            assert!(cut >= 1, "no stream lived through the end of its instance");
         })
         .await;
 }
