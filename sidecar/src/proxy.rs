@@ -32,12 +32,19 @@ mod handover;
 /// The public's connections over TLS.
 mod edge;
 
+/// The mesh's connections.
+mod mutual;
+
+/// The bound sockets.
+mod sockets;
+
 /// One data-plane thread.
 mod thread;
 
 use drain::{How, Signals};
 use handover::{Door, Inherited, Predecessor};
-use thread::{Listeners, Seed, Sockets};
+use sockets::Sockets;
+use thread::{Listeners, Seed};
 
 /// Where a bound sidecar listens.
 #[derive(Clone, Debug, Serialize)]
@@ -131,7 +138,7 @@ impl Proxy {
         let certificate = certificate(&config)?;
         let inherited = config.handover.as_deref().map(Inherited::ask);
         let mut inherited = inherited.unwrap_or_default();
-        let (sockets, health) = bind(&config, &mut inherited)?;
+        let (sockets, health) = sockets::bind(&config, &mut inherited)?;
         let addresses = sockets.addresses(&health).map_err(Error::Socket)?;
         if let Some(path) = &config.report {
             report(path, &addresses).map_err(|source| Error::Report {
@@ -336,43 +343,6 @@ fn certificate(config: &Config) -> Result<Option<Arc<tls::edge::Current>>, tls::
         key: key.clone(),
     };
     tls::edge::Current::load(files).map(Arc::new).map(Some)
-}
-
-/// All sockets: what the predecessor had, else anew.
-fn bind(config: &Config, inherited: &mut Inherited) -> Result<(Sockets, Bound), bind::Error> {
-    let search = config.port_search;
-    let mut any = |name: &str, address: &Address| match inherited.any(name, address, search) {
-        Some(bound) => Ok(bound),
-        None => Bound::bind(address, search),
-    };
-    let inbound = config.application.as_ref().map(|_| config.inbound.bind);
-    let edge = config.edge.as_ref();
-    let own_port = config
-        .upstreams
-        .iter()
-        .filter_map(|upstream| Some((upstream.name.clone(), upstream.bind?)));
-    let sockets = Sockets {
-        outbound: any("outbound", &config.outbound.bind)?,
-        inbound: inbound
-            .map(|address| any("inbound", &Address::Tcp(address)))
-            .transpose()?,
-        edge: edge
-            .and_then(|edge| edge.plain)
-            .map(|address| any("edge", &Address::Tcp(address)))
-            .transpose()?,
-        edge_tls: edge
-            .and_then(|edge| edge.tls)
-            .map(|address| any("edge over TLS", &Address::Tcp(address)))
-            .transpose()?,
-        upstreams: own_port
-            .map(|(name, address)| {
-                let bound = any(&thread::upstream(&name), &Address::Tcp(address))?;
-                Ok((name, bound))
-            })
-            .collect::<Result<_, bind::Error>>()?,
-    };
-    let health = any("health", &Address::Tcp(config.health.bind))?;
-    Ok((sockets, health))
 }
 
 fn open(path: &std::path::Path) -> Result<Door, Error> {

@@ -8,32 +8,28 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use tokio::io::BufReader;
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::watch;
 use tokio::time::{interval, timeout};
-use tokio_rustls::TlsAcceptor;
-use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::drain::{Class, Signals};
 use super::edge as public;
-use super::{Addresses, Error};
+use super::sockets::Sockets;
+use super::{Error, mutual};
 use crate::accept::admission::{self, Admission, Permit};
 use crate::accept::bind::Bound;
 use crate::accept::detect::{Spoken, detect};
 use crate::accept::rate::Rate;
-use crate::accept::stream::Plain;
 use crate::accept::{self, Arrived};
-use crate::config::{Address, Connection, Limits, Scope};
-use crate::connect::{self, Application, Buffered, Pool, READ_BUFFER};
+use crate::config::{Connection, Limits, Scope};
+use crate::connect::{self, Application, Pool};
 use crate::http2::server::Ending;
-use crate::identity::spiffe::SpiffeId;
-use crate::identity::{Current, Material, Validity, certificate, now};
+use crate::identity::Current;
 use crate::snapshot::{Shared, Thread};
 use crate::stack::{Dispatch, Peer};
-use crate::tls::{self, Cause};
+use crate::tls;
 use crate::{edge, http1, http2, inbound, memory, outbound};
 
 /// Connections of our application that carry nothing are closed.
@@ -56,19 +52,9 @@ pub(super) struct Seed {
 #[derive(Clone, Debug)]
 pub(super) struct Listeners {
     pub(super) edge: Arc<Admission>,
-    mesh: Arc<Admission>,
+    pub(super) mesh: Arc<Admission>,
     app_out: Arc<Admission>,
     dials: Arc<Mutex<Rate>>,
-}
-
-/// The bound sockets of the data plane; every thread accepts on all of them.
-#[derive(Debug)]
-pub(super) struct Sockets {
-    pub(super) outbound: Bound,
-    pub(super) upstreams: Vec<(String, Bound)>,
-    pub(super) inbound: Option<Bound>,
-    pub(super) edge: Option<Bound>,
-    pub(super) edge_tls: Option<Bound>,
 }
 
 /// The running threads.
@@ -146,70 +132,6 @@ impl Threads {
             }
         }
     }
-}
-
-// === impl Sockets ===
-
-impl Sockets {
-    pub(super) fn addresses(&self, health: &Bound) -> io::Result<Addresses> {
-        let tcp = |bound: &Bound| match bound.address()? {
-            Address::Tcp(address) => Ok(address),
-            Address::Unix(_) => Err(io::Error::from(io::ErrorKind::InvalidInput)),
-        };
-        Ok(Addresses {
-            outbound: self.outbound.address()?,
-            inbound: self.inbound.as_ref().map(tcp).transpose()?,
-            health: tcp(health)?,
-            edge: self.edge.as_ref().map(tcp).transpose()?,
-            edge_tls: self.edge_tls.as_ref().map(tcp).transpose()?,
-            upstreams: self
-                .upstreams
-                .iter()
-                .map(|(name, bound)| Ok((name.clone(), tcp(bound)?)))
-                .collect::<io::Result<_>>()?,
-        })
-    }
-
-    /// All of them by name, for a successor.
-    pub(super) fn named(&self, health: &Bound) -> io::Result<Vec<(String, Bound)>> {
-        let mut named = vec![
-            ("outbound".to_owned(), self.outbound.share()?),
-            ("health".to_owned(), health.share()?),
-        ];
-        let others = [
-            ("inbound", &self.inbound),
-            ("edge", &self.edge),
-            ("edge over TLS", &self.edge_tls),
-        ];
-        for (name, bound) in others {
-            if let Some(bound) = bound {
-                named.push((name.to_owned(), bound.share()?));
-            }
-        }
-        for (name, bound) in &self.upstreams {
-            named.push((upstream(name), bound.share()?));
-        }
-        Ok(named)
-    }
-
-    fn share(&self) -> io::Result<Self> {
-        Ok(Self {
-            outbound: self.outbound.share()?,
-            upstreams: self
-                .upstreams
-                .iter()
-                .map(|(name, bound)| Ok((name.clone(), bound.share()?)))
-                .collect::<io::Result<_>>()?,
-            inbound: self.inbound.as_ref().map(Bound::share).transpose()?,
-            edge: self.edge.as_ref().map(Bound::share).transpose()?,
-            edge_tls: self.edge_tls.as_ref().map(Bound::share).transpose()?,
-        })
-    }
-}
-
-/// The name of an upstream's own socket among the others.
-pub(super) fn upstream(name: &str) -> String {
-    format!("upstream {name}")
 }
 
 async fn run(
@@ -334,7 +256,7 @@ impl Listening {
             public::listen(&self.seed, bound, Arc::clone(certificate), dispatch)?;
         }
         if let Some(bound) = sockets.inbound {
-            self.mutual(bound, inbound::listener(&self.thread))?;
+            mutual::listen(&self.seed, bound, inbound::listener(&self.thread))?;
         }
         Ok(())
     }
@@ -401,29 +323,6 @@ impl Listening {
         });
         Ok(())
     }
-
-    /// The mesh's listener: mTLS or nothing.
-    fn mutual(&self, bound: Bound, dispatch: Rc<dyn Dispatch>) -> io::Result<()> {
-        let listener = bound.listen()?;
-        let seed = Rc::clone(&self.seed);
-        let class = seed.signals.inbound.clone();
-        class.accepting.clone().spawn_local(async move {
-            if !seed.has_identity(&class.leave).await {
-                return;
-            }
-            let admission = Arc::clone(&seed.listeners.mesh);
-            let (leave, tasks) = (class.leave.clone(), class.tasks.clone());
-            accept::run(listener, admission, leave, |arrived| {
-                let (seed, dispatch, class) =
-                    (Rc::clone(&seed), Rc::clone(&dispatch), class.clone());
-                tasks.spawn_local(async move {
-                    Box::pin(mutual(&seed, arrived, dispatch, &class)).await;
-                });
-            })
-            .await;
-        });
-        Ok(())
-    }
 }
 
 pub(super) async fn held(places: (Permit, memory::Seat), work: impl Future<Output = ()>) {
@@ -452,7 +351,7 @@ pub(super) fn sent_away<L: Future<Output = ()>, C>(
 
 impl Seed {
     /// False when `leave` came first.
-    async fn has_identity(&self, leave: &CancellationToken) -> bool {
+    pub(super) async fn has_identity(&self, leave: &CancellationToken) -> bool {
         let mut changes = self.identity.changes();
         while self.identity.load().is_none() {
             tokio::select! {
@@ -547,95 +446,5 @@ impl Accepted {
             }
             Err(_) => tracing::debug!("a connection said nothing in time"),
         }
-    }
-}
-
-/// One inbound mesh connection: handshake, who it is, calls.
-async fn mutual(seed: &Seed, arrived: Arrived, dispatch: Rc<dyn Dispatch>, class: &Class) {
-    let Arrived {
-        stream,
-        mut permit,
-        handshake,
-    } = arrived;
-    let address = stream.peer();
-    let Plain::Tcp(stream) = stream else { return };
-    let Some(identity) = seed.identity.load() else {
-        return;
-    };
-    let limits = &seed.shared.config.limits;
-    let accepting = async {
-        connect::tune(&stream)?;
-        let acceptor = TlsAcceptor::from(Arc::clone(&identity.server));
-        acceptor
-            .accept(BufReader::with_capacity(READ_BUFFER, stream))
-            .await
-    };
-    let failed = |err: &io::Error| {
-        seed.handshakes.inbound(Cause::of(err));
-        tracing::info!(peer = ?address, error = %err, "handshake refused");
-    };
-    let stream = match timeout(limits.connect.handshake, accepting).await {
-        Ok(Ok(stream)) => stream,
-        Ok(Err(err)) => return failed(&err),
-        Err(_) => return failed(&io::ErrorKind::TimedOut.into()),
-    };
-    let Some((peer, validity)) = peer(&stream) else {
-        return failed(&io::Error::other(rustls::Error::NoCertificatesPresented));
-    };
-    drop(handshake);
-    if !permit.counts_for(admission::Peer::Identity(peer.clone())) {
-        return;
-    }
-    let accepted = Accepted {
-        dispatch,
-        peer: Peer::Mesh(Arc::new(peer)),
-        agreed: None,
-        limits: limits.mesh(),
-        idle: limits.connect.idle,
-        preface: limits.connect.preface,
-        header_block: limits.connect.header_block,
-        patience: limits.connect.stream_progress,
-        bounds: seed.shared.memory.metrics().clone(),
-    };
-    let seat = seed.shared.memory.seat();
-    let ending = sent_away(resting_on(&identity, validity, class), &seat);
-    let serving = accepted.serve(stream, ending, class.tasks.clone());
-    Box::pin(held((permit, seat), serving)).await;
-}
-
-fn peer(stream: &TlsStream<Buffered>) -> Option<(SpiffeId, Validity)> {
-    let leaf = stream.get_ref().1.peer_certificates()?.first()?;
-    certificate::read(leaf)
-        .ok()
-        .map(|facts| (facts.id, facts.validity))
-}
-
-/// The connection leaves before the earlier of both leaves expires, a little after the caller would have left by itself; then it ends.
-fn resting_on(
-    identity: &Material,
-    peer: Validity,
-    class: &Class,
-) -> Ending<impl Future<Output = ()> + use<>, impl Future<Output = ()> + use<>> {
-    let first = if identity.validity.not_after < peer.not_after {
-        identity.validity
-    } else {
-        peer
-    };
-    let left = first.left(now());
-    let leaves = left.saturating_sub(first.margin() / 2);
-    let ending = class.ending();
-    Ending {
-        leave: async move {
-            tokio::select! {
-                () = ending.leave => {}
-                () = tokio::time::sleep(leaves) => {}
-            }
-        },
-        cut: async move {
-            tokio::select! {
-                () = ending.cut => {}
-                () = tokio::time::sleep(left) => {}
-            }
-        },
     }
 }
