@@ -10,6 +10,7 @@ mod envoy;
 pub(crate) mod load;
 mod outrigger;
 mod process;
+pub(crate) mod program;
 pub(crate) mod report;
 pub(crate) mod topology;
 
@@ -44,8 +45,11 @@ pub(crate) struct Args {
     #[arg(long, value_delimiter = ',', default_values_t = [100, 1024, 16384])]
     sizes: Vec<usize>,
     /// Who calls
-    #[arg(long, value_enum, default_value_t = Client::H2)]
-    client: Client,
+    #[arg(long, value_enum, value_delimiter = ',', default_values = ["h2", "tonic", "h2load"])]
+    clients: Vec<Client>,
+    /// Connections of h2load; the others have one
+    #[arg(long, default_value_t = 10)]
+    connections: usize,
     /// Messages of each answer: more than one makes it a server stream, and the figures are per message
     #[arg(long, default_value_t = 1)]
     messages: u32,
@@ -61,42 +65,41 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     } else {
         args
     };
+    let args = args.without_missing()?;
     let folder = tempfile::tempdir()?;
     let topologies = start(folder.path()).await?;
     for topology in &topologies {
         topology.print_files()?;
     }
     let mut report = Report::default();
-    let mut made = 0;
-    for topology in &topologies {
-        // Connections are opened and caches filled before anything counts.
-        let work = args.work(100);
-        let calls = load::run(topology.address, 10, work, Duration::from_millis(300))
-            .await
-            .with_context(|| format!("{} does not carry calls", topology.name))?
-            .calls;
-        made += if topology.name == "outrigger" {
-            calls
-        } else {
-            0
-        };
-    }
+    let mut ours = warm_up(&topologies, &args).await?;
     for _ in 0..args.rounds {
-        for &size in &args.sizes {
+        for (client, size) in args.loads() {
             for topology in &topologies {
-                let (round, calls) = measure(topology, size, &args).await?;
-                report.add(topology.name, size, round);
-                made += if topology.name == "outrigger" {
-                    calls
-                } else {
-                    0
-                };
+                let measured = measure(topology, args.work(client, size), &args).await;
+                let (round, calls) = measured.with_context(|| {
+                    format!("{}, {} with {size} B", topology.name, client.name())
+                })?;
+                report.add((client, size), topology.name, round);
+                ours += topology.ours(calls);
             }
         }
     }
-    outrigger::assert_observed(&topologies, made, args.messages).await?;
+    outrigger::assert_observed(&topologies, ours, args.messages).await?;
     report.print(&args);
     Ok(())
+}
+
+/// Connections are opened and caches filled before anything counts; how many calls our pair has carried.
+async fn warm_up(topologies: &[Topology], args: &Args) -> anyhow::Result<u64> {
+    let mut ours = 0;
+    for topology in topologies {
+        let work = args.work(Client::H2, 100);
+        let warm = load::run(topology.address, 10, work, Duration::from_millis(300)).await;
+        let warm = warm.with_context(|| format!("{} does not carry calls", topology.name))?;
+        ours += topology.ours(warm.calls);
+    }
+    Ok(ours)
 }
 
 /// Every way to the application. What the last one holds lives as long as it does.
@@ -114,19 +117,34 @@ pub(crate) async fn start(folder: &Path) -> anyhow::Result<Vec<Topology>> {
 }
 
 impl Args {
-    fn work(&self, size: usize) -> Work {
+    fn work(&self, client: Client, size: usize) -> Work {
         Work {
-            client: self.client,
+            client,
             size,
             messages: self.messages,
+            connections: self.connections,
         }
+    }
+
+    /// Each client with each size.
+    fn loads(&self) -> impl Iterator<Item = (Client, usize)> {
+        self.clients
+            .iter()
+            .flat_map(|client| self.sizes.iter().map(|size| (*client, *size)))
+    }
+
+    /// Without the client whose program is not there.
+    fn without_missing(mut self) -> anyhow::Result<Self> {
+        if self.clients.contains(&Client::H2load) && program::find("h2load")?.is_none() {
+            self.clients.retain(|client| *client != Client::H2load);
+        }
+        Ok(self)
     }
 }
 
 /// One round, and how many calls it made.
-async fn measure(topology: &Topology, size: usize, args: &Args) -> anyhow::Result<(Round, u64)> {
+async fn measure(topology: &Topology, work: Work, args: &Args) -> anyhow::Result<(Round, u64)> {
     let duration = Duration::from_secs_f64(args.seconds);
-    let work = args.work(size);
     let alone = load::run(topology.address, 1, work, duration / 3).await?;
     let before = topology.cpu()?;
     let crowd = load::run(topology.address, args.in_flight, work, duration).await?;

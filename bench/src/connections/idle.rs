@@ -14,6 +14,7 @@ pub(super) async fn measure(topology: &Topology, count: usize) -> anyhow::Result
         client: Client::H2,
         size: 100,
         messages: 1,
+        connections: 1,
     };
     let before = proxy.resident()?;
     let mut held = Vec::with_capacity(count);

@@ -221,22 +221,35 @@ async fn call_onwards(
 
 async fn pump(mut source: RecvStream, mut sink: SendStream<Bytes>) -> anyhow::Result<()> {
     while let Some(piece) = source.data().await {
-        let mut piece = piece?;
+        let piece = piece?;
         source.flow_control().release_capacity(piece.len())?;
-        while !piece.is_empty() {
-            sink.reserve_capacity(piece.len());
-            let granted = std::future::poll_fn(|cx| sink.poll_capacity(cx)).await;
-            let granted = granted.context("the stream ended")??;
-            let part = piece.split_to(granted.min(piece.len()));
-            sink.send_data(part, piece.is_empty() && source.is_end_stream())?;
-        }
-        if source.is_end_stream() {
+        let is_last = source.is_end_stream();
+        send(&mut sink, piece, is_last).await?;
+        if is_last {
             return Ok(());
         }
     }
     match source.trailers().await? {
         Some(trailers) => sink.send_trailers(trailers)?,
         None => sink.send_data(Bytes::new(), true)?,
+    }
+    Ok(())
+}
+
+async fn send(sink: &mut SendStream<Bytes>, mut piece: Bytes, is_last: bool) -> anyhow::Result<()> {
+    while !piece.is_empty() {
+        sink.reserve_capacity(piece.len());
+        let granted = std::future::poll_fn(|cx| sink.poll_capacity(cx)).await;
+        let granted = granted.context("the stream ended")??;
+        let part = piece.split_to(granted.min(piece.len()));
+        let is_end = is_last && piece.is_empty();
+        sink.send_data(part, is_end)?;
+        if is_end {
+            return Ok(());
+        }
+    }
+    if is_last {
+        sink.send_data(piece, true)?;
     }
     Ok(())
 }

@@ -2,13 +2,13 @@
 //! one retry, outlier detection, statistics of every method.
 
 use std::net::{SocketAddr, TcpListener};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use tokio::process::Command;
 
 use super::certificates::{CALLEE, CALLER};
 use super::process::Process;
-use super::report::complain;
+use super::program;
 use super::topology::Topology;
 
 /// Starts both; without Envoy it says so, and the comparison is without it.
@@ -16,14 +16,7 @@ pub(crate) async fn start(
     folder: &Path,
     application: SocketAddr,
 ) -> anyhow::Result<Option<Topology>> {
-    let Some(program) = find() else {
-        anyhow::ensure!(
-            !is_required(),
-            "envoy is required here but not found: run `tests/tools envoy`"
-        );
-        complain(
-            "SKIPPED the comparison with Envoy: envoy not found (tests/tools envoy installs it)",
-        );
+    let Some(program) = program::find("envoy")? else {
         return Ok(None);
     };
     let [outbound, inbound] = free_ports()?;
@@ -59,35 +52,6 @@ pub(crate) async fn start(
         ],
         beside: Vec::new(),
     }))
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the program's edge to its environment"
-)]
-fn find() -> Option<PathBuf> {
-    let tools = std::env::var_os("OUTRIGGER_TOOLS")
-        .map(PathBuf::from)
-        .or_else(|| {
-            let home = std::env::var_os("HOME")?;
-            Some(PathBuf::from(home).join(".cache/outrigger-tools"))
-        });
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    tools
-        .map(|tools| tools.join("bin"))
-        .into_iter()
-        .chain(std::env::split_paths(&path))
-        .map(|folder| folder.join("envoy"))
-        .find(|candidate| candidate.is_file())
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the program's edge to its environment"
-)]
-fn is_required() -> bool {
-    std::env::var("OUTRIGGER_REQUIRE")
-        .is_ok_and(|names| names.split(',').any(|name| name == "envoy"))
 }
 
 /// Held together until all are known, so that no two are the same.

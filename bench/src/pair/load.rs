@@ -1,5 +1,6 @@
-//! So many calls in flight on one connection, for so long.
+//! So many calls in flight, for so long.
 
+mod h2load;
 mod raw;
 mod tonic;
 
@@ -11,7 +12,9 @@ use hdrhistogram::Histogram;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::METHOD;
+use anyhow::Context as _;
+
+use super::{METHOD, program};
 
 /// The method of a server stream; no contract knows it.
 pub(crate) const STREAM: &str = "/bench.Echo/Stream";
@@ -19,12 +22,14 @@ pub(crate) const STREAM: &str = "/bench.Echo/Stream";
 pub(crate) const MESSAGES: &str = "x-messages";
 
 /// Who calls.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
 pub(crate) enum Client {
     /// The h2 crate; every call has the same few headers
     H2,
     /// A tonic client; every call has a trace and a timeout of its own
     Tonic,
+    /// nghttp2's h2load, on several connections
+    H2load,
 }
 
 /// What is asked of the application.
@@ -35,6 +40,8 @@ pub(crate) struct Work {
     pub(crate) size: usize,
     /// Messages of each answer; more than one is a server stream.
     pub(crate) messages: u32,
+    /// Over which h2load spreads its calls; the others have one.
+    pub(crate) connections: usize,
 }
 
 /// What a run measured; latency in microseconds.
@@ -76,6 +83,10 @@ pub(crate) async fn run(
                 duration,
             )
             .await
+        }
+        Client::H2load => {
+            let program = program::find("h2load")?.context("h2load is gone")?;
+            h2load::run(&program, address, in_flight, work, duration).await
         }
     }
 }
@@ -127,6 +138,16 @@ async fn repeat(
         latency.record(u64::try_from(begun.elapsed().as_micros())?)?;
     }
     Ok(latency)
+}
+
+impl Client {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::H2 => "h2",
+            Self::Tonic => "tonic",
+            Self::H2load => "h2load",
+        }
+    }
 }
 
 impl Work {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io::Write as _;
 
 use super::Args;
+use super::load::Client;
 
 /// One measurement of one way at one size; times in microseconds.
 #[derive(Debug, Clone, Copy)]
@@ -16,10 +17,13 @@ pub(crate) struct Round {
     pub(crate) resident: u64,
 }
 
+/// Who called, and bytes of a message.
+type Load = (Client, usize);
+
 /// All rounds.
 #[derive(Debug, Default)]
 pub(crate) struct Report {
-    rounds: BTreeMap<(usize, &'static str), Vec<Round>>,
+    rounds: BTreeMap<(Load, &'static str), Vec<Round>>,
 }
 
 /// What a pair of sidecars has to be beside a pair of Envoys, by bytes of a message: of its CPU at most this share. At most this share
@@ -38,12 +42,12 @@ const ADDED_AT_MOST: f64 = 0.4;
 const RESIDENT_AT_MOST_MIB: f64 = 25.0;
 
 impl Report {
-    pub(crate) fn add(&mut self, name: &'static str, size: usize, round: Round) {
-        self.rounds.entry((size, name)).or_default().push(round);
+    pub(crate) fn add(&mut self, load: Load, name: &'static str, round: Round) {
+        self.rounds.entry((load, name)).or_default().push(round);
     }
 
-    fn median(&self, size: usize, name: &'static str) -> Option<Round> {
-        let rounds = self.rounds.get(&(size, name))?;
+    fn median(&self, load: Load, name: &'static str) -> Option<Round> {
+        let rounds = self.rounds.get(&(load, name))?;
         let middle = |field: fn(&Round) -> f64| {
             let mut values: Vec<f64> = rounds.iter().map(field).collect();
             values.sort_by(f64::total_cmp);
@@ -68,16 +72,17 @@ impl Report {
             "message"
         };
         say(&format!(
-            "| message | way | p50, p99 of 1 in flight | {what}s/s, p99 of {in_flight} in flight | proxies' CPU per {what} | resident, the larger proxy |"
+            "| client, message | way | p50, p99 of 1 in flight | {what}s/s, p99 of {in_flight} in flight | proxies' CPU per {what} | resident, the larger proxy |"
         ));
         say("|---|---|---|---|---|---|");
-        for &size in &args.sizes {
+        for load @ (client, size) in args.loads() {
             for name in ["direct", "outrigger", "bare", "envoy"] {
-                let Some(round) = self.median(size, name) else {
+                let Some(round) = self.median(load, name) else {
                     continue;
                 };
                 say(&format!(
-                    "| {size} B | {name} | {} µs, {} µs | {:.0}, {:.1} ms | {:.1} µs | {:.1} MiB |",
+                    "| {}, {size} B | {name} | {} µs, {} µs | {:.0}, {:.1} ms | {:.1} µs | {:.1} MiB |",
+                    client.name(),
                     round.p50_alone,
                     round.p99_alone,
                     round.per_second,
@@ -87,8 +92,8 @@ impl Report {
                 ));
             }
         }
-        for &size in &args.sizes {
-            self.compare(size);
+        for load in args.loads() {
+            self.compare(load);
         }
         if args.smoke {
             say("a smoke run: the figures say nothing");
@@ -98,19 +103,20 @@ impl Report {
 
 impl Report {
     /// Where ours stands beside the others, and beside the aim.
-    fn compare(&self, size: usize) {
-        let Some(ours) = self.median(size, "outrigger") else {
+    fn compare(&self, load: Load) {
+        let (client, size) = (load.0.name(), load.1);
+        let Some(ours) = self.median(load, "outrigger") else {
             return;
         };
-        let (direct, bare) = (self.median(size, "direct"), self.median(size, "bare"));
-        if let Some(envoy) = self.median(size, "envoy") {
+        let (direct, bare) = (self.median(load, "direct"), self.median(load, "bare"));
+        if let Some(envoy) = self.median(load, "envoy") {
             let calls = ours.per_second / envoy.per_second;
             let cpu = ours.cpu_per_call / envoy.cpu_per_call;
             let most = cpu_at_most(size);
             let direct = direct.map_or(0.0, |round| round.p50_alone as f64);
             let added = (ours.p50_alone as f64 - direct) / (envoy.p50_alone as f64 - direct);
             say(&format!(
-                "{size} B, of Envoy's: {calls:.2} times the calls/s ({}), {cpu:.2} of the CPU ({}), {added:.2} of the latency added ({})",
+                "{client}, {size} B, of Envoy's: {calls:.2} times the calls/s ({}), {cpu:.2} of the CPU ({}), {added:.2} of the latency added ({})",
                 verdict(calls >= CALLS_AT_LEAST, "at least 5, at 100 B"),
                 verdict(cpu <= most, &format!("at most {most}")),
                 verdict(added <= ADDED_AT_MOST, "at most 0.4"),
@@ -120,13 +126,13 @@ impl Report {
             let calls = ours.per_second / bare.per_second;
             let cpu = ours.cpu_per_call / bare.cpu_per_call;
             say(&format!(
-                "{size} B, of the bare pair's: {calls:.2} times the calls/s, {cpu:.2} of the CPU ({})",
+                "{client}, {size} B, of the bare pair's: {calls:.2} times the calls/s, {cpu:.2} of the CPU ({})",
                 verdict(cpu <= BARE_CPU_AT_MOST, "at most 0.6"),
             ));
         }
         let resident = mib(ours.resident);
         say(&format!(
-            "{size} B: {resident:.1} MiB resident ({})",
+            "{client}, {size} B: {resident:.1} MiB resident ({})",
             verdict(resident <= RESIDENT_AT_MOST_MIB, "at most 25"),
         ));
     }

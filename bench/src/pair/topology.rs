@@ -51,6 +51,14 @@ impl Topology {
         Ok(())
     }
 
+    /// Calls that our own pair carried, of these.
+    pub(crate) fn ours(&self, calls: u64) -> u64 {
+        match self.name {
+            "outrigger" => calls,
+            _ => 0,
+        }
+    }
+
     /// Processor time of the proxies together.
     pub(crate) fn cpu(&self) -> anyhow::Result<Duration> {
         self.proxies.iter().map(Process::cpu).sum()
