@@ -21,6 +21,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: Args, environment: &Environment, output: &Output) -> ExitCode {
+    outrigger_sidecar::machine::copy_plainly();
     let server = outrigger_sidecar::cli::run(args.sidecar);
     serve(server, "OUTRIGGER_SIDECAR_LOG", environment, output)
 }

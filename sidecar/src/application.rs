@@ -44,7 +44,7 @@ impl stack::Stage for Stage {
                     "the deadline passed before the application was asked",
                 )
             })?;
-            call.headers.insert(timeout::HEADER, left);
+            call.headers.say(timeout::HEADER, left);
         }
         call.facts.dispatched.set(true);
         call.facts.attempts.set(1);

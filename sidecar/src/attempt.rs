@@ -24,7 +24,7 @@ use tower_layer::Layer;
 
 use crate::contract::{Class, Kind as MethodKind};
 use crate::error::{Error, Kind};
-use crate::grpc::metadata;
+use crate::grpc::metadata::{self, PREVIOUS_ATTEMPTS};
 use crate::observe;
 use crate::outcome::consumer::Condition;
 use crate::outcome::judge::Judge;
@@ -262,7 +262,9 @@ fn kind(call: &Call) -> MethodKind {
 /// The call once more, with a body that replays what was already read.
 fn copy(call: &Call, source: &Source) -> Call {
     let mut headers = call.headers.clone();
-    metadata::set_previous_attempts(&mut headers, call.attempt);
+    if let Some(tried) = metadata::previous_attempts(&headers, call.attempt) {
+        headers.say(PREVIOUS_ATTEMPTS, tried);
+    }
     Call::new(Parts {
         method: call.method.clone(),
         uri: call.uri.clone(),

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::config::Config;
+use crate::machine;
 use crate::proxy::{Proxy, Shutdown};
 
 /// One sidecar beside one application.
@@ -17,7 +18,7 @@ pub struct Args {
 
 /// Runs a sidecar until SIGTERM or Ctrl-C, then leaves in order. A second signal ends at once.
 pub async fn run(args: Args) -> anyhow::Result<()> {
-    use_small_pages();
+    machine::use_small_pages();
     let config = Config::load(&args.config)?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -38,12 +39,4 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         shutdown.begin.cancel();
     }
     anyhow::bail!("told twice to end: calls in progress were cut")
-}
-
-/// For a process that is a sidecar. The allocator asks for pages of 2 MiB, of which a sidecar would hold ten half empty: 20 MiB more for no call a second.
-pub fn use_small_pages() {
-    #[cfg(target_os = "linux")]
-    if let Err(error) = rustix::thread::disable_transparent_huge_pages(true) {
-        tracing::debug!(%error, "huge pages stay on");
-    }
 }

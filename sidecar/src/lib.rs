@@ -93,6 +93,9 @@ pub mod control;
 /// The operators' view.
 pub mod admin;
 
+/// What the process asks of the machine.
+pub mod machine;
+
 /// The command line.
 pub mod cli;
 

@@ -27,9 +27,14 @@ struct Command {
     log_json: bool,
 }
 
-#[tokio::main(flavor = "current_thread")]
-async fn main() -> ExitCode {
+fn main() -> ExitCode {
     let command = Command::parse();
+    outrigger_sidecar::machine::copy_plainly();
+    run(command)
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn run(command: Command) -> ExitCode {
     let filter = EnvFilter::try_new(&command.log).unwrap_or_else(|_| EnvFilter::new("info"));
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)

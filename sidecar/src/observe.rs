@@ -117,13 +117,13 @@ pub fn layer<S>(
 
 impl<S: Stage> Stage for Observe<S> {
     async fn call(&self, mut call: Call) -> Result<Reply, Error> {
-        let caller = trace::Context::extract(&mut call.headers);
+        let caller = trace::Context::extract(call.headers.edit());
         call.trace = caller.map_or_else(
             || trace::Context::root(self.shared.config.trace.sample),
             |caller| caller.child(),
         );
-        let context = call.trace;
-        context.inject(&mut call.headers);
+        let traceparent = call.trace.traceparent();
+        call.headers.say(trace::TRACEPARENT, traceparent);
         let is_grpc = call.protocol == Protocol::Grpc;
         let facts = call.facts.clone();
         let body = std::mem::replace(&mut call.body, empty());

@@ -3,6 +3,9 @@
 //! Stages are plain async functions over `Call`; there is no `poll_ready`: waiting and refusing is admission's work. A route's stack is
 //! boxed once, behind `Dispatch`. Nothing is `Send`: a data-plane thread owns its connections and its stacks.
 
+/// A request's fields.
+mod headers;
+
 use std::future::Future;
 use std::net::SocketAddr;
 use std::ops::{Deref, DerefMut};
@@ -19,6 +22,8 @@ use crate::error::Error;
 use crate::http2::Credit;
 use crate::identity::spiffe::SpiffeId;
 use crate::observe::{self, trace};
+
+pub use headers::Headers;
 
 /// One direction of a call's bytes: DATA frames, then optionally trailers. Polling a reply's body also drives the request's.
 pub type Body = Pin<Box<dyn http_body::Body<Data = Data, Error = Error>>>;
@@ -60,7 +65,7 @@ pub struct Parts {
     /// Path and query; `:authority` is in `authority`.
     pub uri: Uri,
     pub authority: String,
-    pub headers: HeaderMap,
+    pub headers: Headers,
     pub body: Body,
     pub protocol: Protocol,
     pub peer: Peer,
@@ -125,7 +130,7 @@ impl Call {
             method,
             uri,
             authority,
-            headers,
+            headers: headers.into(),
             body,
             protocol,
             peer,

@@ -75,7 +75,10 @@ async fn d7_nothing_opened_before_the_last_word_is_lost() {
                     raw.send(&frame(kind::PING, ACK, 0, &ping.payload)).await;
                 }
                 let second = raw.until(|frame| frame.goaway().is_some()).await;
-                let (_, second) = second.expect("a last word");
+                let Some((_, second)) = second else {
+                    let log = mesh.sidecar("orders").log();
+                    panic!("drain {drain} ended without a last word:\n{log}");
+                };
                 assert_eq!(second.goaway(), Some((late, NO_ERROR, String::new())));
                 // Above it nothing is taken.
                 raw.send(&call(late + 2)).await;

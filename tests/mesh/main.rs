@@ -17,6 +17,7 @@ mod hostile;
 mod http1;
 mod identity;
 mod instance_lost;
+mod leaving;
 mod limit;
 mod memory;
 mod metadata;

@@ -39,9 +39,9 @@ impl Script {
 
 impl Stage for Script {
     async fn call(&self, mut call: Call) -> Result<Reply, Error> {
-        let previous = call
-            .headers
-            .get(metadata::PREVIOUS_ATTEMPTS)
+        let sent = call.headers.clone().into_sent();
+        let previous = sent
+            .get(PREVIOUS_ATTEMPTS)
             .map(|value| value.to_str().unwrap().to_owned());
         let mut size = 0;
         while let Some(frame) = call.body.frame().await {

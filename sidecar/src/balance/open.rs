@@ -138,14 +138,14 @@ fn tell(call: &mut Call, now: Instant) -> Result<(), Error> {
             ));
         };
         if call.protocol == Protocol::Grpc {
-            call.headers.insert(timeout::HEADER, left);
+            call.headers.say(timeout::HEADER, left);
         }
     }
     let number = call.attempt;
-    call.headers.insert(ATTEMPT, HeaderValue::from(number));
+    call.headers.say(ATTEMPT, HeaderValue::from(number));
     call.trace = call.trace.child();
-    let context = call.trace;
-    context.inject(&mut call.headers);
+    let traceparent = call.trace.traceparent();
+    call.headers.say(trace::TRACEPARENT, traceparent);
     Ok(())
 }
 

@@ -73,7 +73,7 @@ impl Reach for Fake {
     async fn exchange(&self, endpoint: &Arc<Endpoint>, call: Call) -> Result<Reply, Error> {
         self.asked
             .borrow_mut()
-            .push((endpoint.id.clone(), call.headers.clone()));
+            .push((endpoint.id.clone(), call.headers.clone().into_sent()));
         let answer = self.answers.borrow().get(&endpoint.id).cloned();
         answer.map_or_else(|| Ok(status("0")), |answer| answer(&call))
     }

@@ -1,9 +1,10 @@
 //! Which internal headers pass: the mesh's own `x-outrigger-*` never come from where they must not.
 
+use http::HeaderValue;
 use http::header::HeaderName;
-use http::{HeaderMap, HeaderValue};
 
 use crate::grpc::metadata::PREVIOUS_ATTEMPTS;
+use crate::stack::Headers;
 
 pub const ATTEMPT: HeaderName = HeaderName::from_static("x-outrigger-attempt");
 pub const HOPS: HeaderName = HeaderName::from_static("x-outrigger-hops");
@@ -45,7 +46,7 @@ pub enum Hops {
 }
 
 /// From our application: keeps what it may say; the gateway may also say who the end user is.
-pub fn from_application(headers: &mut HeaderMap, service: &str) {
+pub fn from_application(headers: &mut Headers, service: &str) {
     let may_name_principal = service == GATEWAY;
     keep(headers, |name| {
         FROM_APPLICATION.contains(&name) || (may_name_principal && name == PRINCIPAL.as_str())
@@ -53,29 +54,29 @@ pub fn from_application(headers: &mut HeaderMap, service: &str) {
 }
 
 /// From a mesh peer: keeps what its sidecar may say, and states who it is. A principal is believed from the gateway only.
-pub fn from_peer(headers: &mut HeaderMap, identity: &str, service: &str) {
+pub fn from_peer(headers: &mut Headers, identity: &str, service: &str) {
     let is_gateway = service == GATEWAY;
     keep(headers, |name| {
         FROM_PEER.contains(&name) || (is_gateway && name == PRINCIPAL.as_str())
     });
-    headers.insert(
+    headers.say(
         PEER,
         HeaderValue::try_from(identity).expect("a SPIFFE id is printable ASCII"),
     );
 }
 
 /// From the internet: nothing of ours passes, under no spelling.
-pub fn from_public(headers: &mut HeaderMap, client: std::net::SocketAddr) {
+pub fn from_public(headers: &mut Headers, client: std::net::SocketAddr) {
     keep(headers, |_| false);
-    headers.remove(PREVIOUS_ATTEMPTS);
-    headers.insert(
+    headers.edit().remove(PREVIOUS_ATTEMPTS);
+    headers.say(
         CLIENT_ADDR,
         HeaderValue::try_from(client.to_string()).expect("an address is printable ASCII"),
     );
 }
 
 /// Counts this hop.
-pub fn add_hop(headers: &mut HeaderMap) -> Result<(), Hops> {
+pub fn add_hop(headers: &mut Headers) -> Result<(), Hops> {
     let so_far = match headers.get(HOPS) {
         None => 0,
         Some(value) => value
@@ -87,12 +88,12 @@ pub fn add_hop(headers: &mut HeaderMap) -> Result<(), Hops> {
     if so_far >= MAX_HOPS {
         return Err(Hops::TooMany);
     }
-    headers.insert(HOPS, HeaderValue::from(so_far + 1));
+    headers.say(HOPS, HeaderValue::from(so_far + 1));
     Ok(())
 }
 
 /// Drops every header of ours that `allowed` does not name. `_` counts as `-`: some servers cannot tell them apart.
-fn keep(headers: &mut HeaderMap, allowed: impl Fn(&str) -> bool) {
+fn keep(headers: &mut Headers, allowed: impl Fn(&str) -> bool) {
     let ours = |name: &HeaderName| {
         let name = name.as_str();
         name.len() >= 12
@@ -107,12 +108,14 @@ fn keep(headers: &mut HeaderMap, allowed: impl Fn(&str) -> bool) {
         .cloned()
         .collect();
     for name in refused {
-        headers.remove(name);
+        headers.edit().remove(name);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderMap;
+
     use super::*;
 
     const ALL: [&str; 16] = [
@@ -134,10 +137,15 @@ mod tests {
         "authorization",
     ];
 
-    fn all() -> HeaderMap {
-        ALL.iter()
-            .map(|name| (HeaderName::from_static(name), HeaderValue::from_static("1")))
-            .collect()
+    fn all() -> Headers {
+        let fields = ALL
+            .iter()
+            .map(|name| (HeaderName::from_static(name), HeaderValue::from_static("1")));
+        Headers::from(fields.collect::<HeaderMap>())
+    }
+
+    fn sent(headers: &Headers) -> HeaderMap {
+        headers.clone().into_sent()
     }
 
     fn names(headers: &HeaderMap) -> Vec<&str> {
@@ -158,11 +166,11 @@ mod tests {
         ];
         let mut headers = all();
         from_application(&mut headers, "orders");
-        assert_eq!(names(&headers), common);
+        assert_eq!(names(&sent(&headers)), common);
         let mut headers = all();
         from_application(&mut headers, "gateway");
         assert_eq!(
-            names(&headers),
+            names(&sent(&headers)),
             [&common[..], &["x-outrigger-principal"]].concat()
         );
     }
@@ -182,14 +190,19 @@ mod tests {
             "x-outrigger-peer",
         ];
         let mut headers = all();
-        headers.append(PEER, HeaderValue::from_static("forged"));
+        headers
+            .edit()
+            .append(PEER, HeaderValue::from_static("forged"));
         from_peer(&mut headers, id, "web");
-        assert_eq!(names(&headers), common);
-        assert_eq!(headers.get_all(PEER).iter().collect::<Vec<_>>(), [id]);
+        assert_eq!(names(&sent(&headers)), common);
+        assert_eq!(
+            sent(&headers).get_all(PEER).iter().collect::<Vec<_>>(),
+            [id]
+        );
         let mut headers = all();
         from_peer(&mut headers, id, "gateway");
         assert_eq!(
-            names(&headers),
+            names(&sent(&headers)),
             [&common[..], &["x-outrigger-principal"]].concat()
         );
     }
@@ -197,13 +210,15 @@ mod tests {
     #[test]
     fn the_public_says_nothing() {
         let mut headers = all();
-        headers.insert(PREVIOUS_ATTEMPTS, HeaderValue::from_static("3"));
+        headers
+            .edit()
+            .insert(PREVIOUS_ATTEMPTS, HeaderValue::from_static("3"));
         from_public(&mut headers, "192.0.2.1:5".parse().unwrap());
         assert_eq!(
-            names(&headers),
+            names(&sent(&headers)),
             ["authorization", "x-outrigger-client-addr"]
         );
-        assert_eq!(headers[CLIENT_ADDR], "192.0.2.1:5");
+        assert_eq!(sent(&headers)[CLIENT_ADDR], "192.0.2.1:5");
     }
 
     #[test]
@@ -217,14 +232,14 @@ mod tests {
             (Some("x"), Err(Hops::Malformed)),
             (Some("-1"), Err(Hops::Malformed)),
         ] {
-            let mut headers = HeaderMap::new();
+            let mut headers = Headers::default();
             if let Some(said) = said {
-                headers.insert(HOPS, HeaderValue::from_static(said));
+                headers.edit().insert(HOPS, HeaderValue::from_static(said));
             }
             let result = add_hop(&mut headers);
             assert_eq!(
-                result.map(|()| headers[HOPS].to_str().unwrap()),
-                expected,
+                result.map(|()| sent(&headers)[HOPS].to_str().unwrap().to_owned()),
+                expected.map(str::to_owned),
                 "{said:?}"
             );
         }

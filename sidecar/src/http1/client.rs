@@ -154,7 +154,7 @@ struct Exchange<IO> {
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> Exchange<IO> {
     fn begin(ready: Ready<IO>, call: Call, setup: &Setup) -> Result<Self, Error> {
-        let mut parts = call.into_parts();
+        let parts = call.into_parts();
         let host = HeaderValue::from_str(&parts.authority).map_err(|_| {
             Error::unprocessed(
                 Kind::Malformed,
@@ -164,22 +164,16 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Exchange<IO> {
         let mut wire = ready.0;
         let begun_at = wire.written();
         let framing = request_framing(&parts)?;
-        super::strip_hop_by_hop(&mut parts.headers);
-        parts.headers.remove(CONTENT_LENGTH);
+        let mut headers = parts.headers.into_sent();
+        super::strip_hop_by_hop(&mut headers);
+        headers.remove(CONTENT_LENGTH);
         // The body is sent without asking.
-        parts.headers.remove(EXPECT);
+        headers.remove(EXPECT);
         let path = parts
             .uri
             .path_and_query()
             .map_or("/", http::uri::PathAndQuery::as_str);
-        encode::request(
-            &mut wire.out,
-            &parts.method,
-            path,
-            &host,
-            &parts.headers,
-            framing,
-        );
+        encode::request(&mut wire.out, &parts.method, path, &host, &headers, framing);
         Ok(Self {
             wire: RefCell::new(wire),
             sending: Some(Outgoing::new(

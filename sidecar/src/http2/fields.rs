@@ -9,7 +9,7 @@ use http::{HeaderMap, Method, StatusCode};
 use super::hpack::Field;
 use crate::grpc::is_grpc;
 
-/// Fields of a request or a response, usually not more.
+/// Fields of a request, usually not more.
 const USUAL: usize = 12;
 
 /// Why a block means nothing.
@@ -189,7 +189,8 @@ impl Gathered {
 
     /// The library's rules for names and values are stricter than RFC 9113, 8.2.1: tokens in lower case, no control bytes.
     fn append(&mut self, field: Field) -> Result<(), Malformed> {
-        if self.headers.capacity() == 0 {
+        // Heads of responses and trailers are short, as the map's first size is.
+        if self.headers.capacity() == 0 && self.pseudo.method.is_some() {
             self.headers.reserve(USUAL);
         }
         let name = field.name.header();

@@ -8,6 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use super::connection::Outgoing;
 use super::hpack::Indexing;
 use crate::grpc::is_grpc;
+use crate::stack::Headers;
 
 /// Values longer than this are not remembered: two dozen of them would fill a table.
 const LONG: usize = 128;
@@ -24,7 +25,7 @@ pub(super) struct Target<'a> {
 /// A request's head.
 pub(super) fn request<'a>(
     target: Target<'a>,
-    headers: &'a HeaderMap,
+    headers: &'a Headers,
 ) -> impl Iterator<Item = Outgoing<'a>> {
     // gRPC has few paths; others may carry ids.
     let path = match is_grpc(headers) {
@@ -47,7 +48,7 @@ pub(super) fn request<'a>(
         .into_iter()
         .filter(|(_, value, _)| !value.is_empty())
         .map(|(name, value, indexing)| (name.as_bytes(), value.as_bytes(), indexing));
-    pseudo.chain(fields(headers))
+    pseudo.chain(headers.sent().map(field))
 }
 
 /// A response's head.
@@ -65,13 +66,15 @@ pub(super) fn response<'a>(
 
 /// Fields without pseudo fields: trailers.
 pub(super) fn fields(headers: &HeaderMap) -> impl Iterator<Item = Outgoing<'_>> {
-    headers.iter().map(|(name, value)| {
-        (
-            name.as_str().as_bytes(),
-            value.as_bytes(),
-            indexing(name, value),
-        )
-    })
+    headers.iter().map(field)
+}
+
+fn field<'a>((name, value): (&'a HeaderName, &'a HeaderValue)) -> Outgoing<'a> {
+    (
+        name.as_str().as_bytes(),
+        value.as_bytes(),
+        indexing(name, value),
+    )
 }
 
 /// What differs from call to call would only push out what does not (RFC 7541, 6.2.2); secrets are for no table (7.1).
@@ -130,10 +133,10 @@ mod tests {
 
     #[test]
     fn pseudo_fields_come_first() {
-        let headers = HeaderMap::from_iter([(
+        let headers = Headers::from(HeaderMap::from_iter([(
             HeaderName::from_static("te"),
             HeaderValue::from_static("trailers"),
-        )]);
+        )]));
         let target = Target {
             method: &Method::POST,
             scheme: "https",

@@ -321,7 +321,7 @@ fn decode(request: Request, stream: &Rc<Handle>, peer: &Peer, service: Arc<str>)
         method: request.method,
         uri: Uri::from(request.path),
         authority: request.authority.unwrap_or_default(),
-        headers: request.headers,
+        headers: request.headers.into(),
         body: Box::pin(Incoming::new(Rc::clone(stream), caller_ended)),
         protocol,
         peer: peer.clone(),

@@ -3,6 +3,7 @@
 
 use std::cell::RefCell;
 use std::io;
+use std::ops::RangeInclusive;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
@@ -19,9 +20,15 @@ use super::mailbox::{End, Mailbox};
 use super::meter::Limit;
 use super::metrics;
 use super::stream::Wrong;
+use crate::stack::Headers;
 
-/// A connection with nothing to write keeps no more than this for it.
-const KEPT: usize = 16 << 10;
+/// Room for output that a thread keeps while no connection has any: so many of them, of these sizes.
+const SPARES: usize = 4;
+const SPARE_SIZE: RangeInclusive<usize> = 4 << 10..=256 << 10;
+
+thread_local! {
+    static SPARE: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
+}
 
 /// A request that came and has no task yet.
 pub(super) struct Arrived {
@@ -129,6 +136,7 @@ impl Shared {
     /// Makes the connection write something, which its driver sends.
     pub(super) fn act<T>(&self, act: impl FnOnce(&mut Connection) -> T) -> T {
         let mut state = self.0.borrow_mut();
+        state.lend();
         let done = act(&mut state.connection);
         state.wake_driver();
         done
@@ -161,8 +169,8 @@ impl Shared {
             }
         };
         out.drain(..written);
-        if out.is_empty() && out.capacity() > KEPT {
-            *out = Vec::new();
+        if out.is_empty() {
+            put_aside(std::mem::take(out));
         }
         state.written += written as u64;
         if written > 0 && state.connection.takes_data() {
@@ -222,11 +230,12 @@ impl Shared {
     pub(super) fn open(
         self: &Rc<Self>,
         target: Target<'_>,
-        headers: &HeaderMap,
+        headers: &Headers,
         ends: bool,
         now: Instant,
     ) -> Result<Handle, Full> {
         let mut state = self.0.borrow_mut();
+        state.lend();
         let begins = state.written + state.connection.output().len() as u64;
         let is_head = target.method == http::Method::HEAD;
         let fields = heads::request(target, headers);
@@ -256,8 +265,28 @@ impl Shared {
 
 // === impl State ===
 
+/// Room that was used and is empty.
+fn put_aside(room: Vec<u8>) {
+    SPARE.with_borrow_mut(|spare| {
+        if spare.len() < SPARES && SPARE_SIZE.contains(&room.capacity()) {
+            spare.push(room);
+        }
+    });
+}
+
 impl State {
+    /// Output begins in room that another connection is done with: it has the size that output usually has.
+    fn lend(&mut self) {
+        let out = self.connection.output();
+        if out.capacity() == 0
+            && let Some(spare) = SPARE.with_borrow_mut(Vec::pop)
+        {
+            *out = spare;
+        }
+    }
+
     fn receive(&mut self, bytes: &[u8], now: Instant) -> Result<usize, Fault> {
+        self.lend();
         let Self {
             connection, post, ..
         } = self;
@@ -427,6 +456,7 @@ impl Handle {
         cx: &mut Context<'_>,
     ) -> Result<usize, Wrong> {
         let mut state = self.shared.0.borrow_mut();
+        state.lend();
         let sent = state.connection.send_data(self.id, data, ends)?;
         if sent > 0 || data.is_empty() {
             state.wake_driver();
@@ -485,7 +515,7 @@ mod tests {
             authority: "orders",
             path: "/a.B/C",
         };
-        let open = || shared.open(target, &HeaderMap::new(), false, Instant::now());
+        let open = || shared.open(target, &Headers::default(), false, Instant::now());
         let (first, second) = (open().unwrap(), open().unwrap());
         let waker = noop_waker();
         let mut cx = Context::from_waker(&waker);

@@ -1,6 +1,6 @@
 //! Traces: who is the parent of this call's span, and how finished spans leave the process.
 //!
-//! W3C context is extracted from and injected into headers here; ids and sampling are decided here too, so that a call costs no lock.
+//! W3C context is read from headers and written for them here; ids and sampling are decided here too, so that a call costs no lock.
 //! Finished spans go to the SDK's batch processor: a bounded queue and a thread of its own, never on the data path.
 
 mod export;
@@ -69,8 +69,8 @@ impl Context {
         context
     }
 
-    /// States this position to the next hop.
-    pub fn inject(&self, headers: &mut HeaderMap) {
+    /// This position, as the next hop is told it (W3C Trace Context, 3.2).
+    pub fn traceparent(&self) -> HeaderValue {
         let mut text = *b"00-00000000000000000000000000000000-0000000000000000-00";
         let sampled = [u8::from(self.sampled)];
         for (from, bytes) in [
@@ -82,9 +82,7 @@ impl Context {
             let written = place.map(|place| hex::encode_to_slice(bytes, place));
             debug_assert_eq!(written, Some(Ok(())), "each part has its place");
         }
-        let value =
-            HeaderValue::from_bytes(&text).expect("hexadecimal digits are a valid header value");
-        headers.insert(TRACEPARENT, value);
+        HeaderValue::from_bytes(&text).expect("hexadecimal digits are a valid header value")
     }
 
     /// The start of a trace, sampled with probability `ratio`.
@@ -166,7 +164,7 @@ mod tests {
 
     #[test]
     fn a_context_survives_extraction_and_injection() {
-        let (context, mut headers) = extract(&[VALID]);
+        let (context, headers) = extract(&[VALID]);
         let context = context.unwrap();
         assert_eq!(
             (context.trace_id, context.span_id, context.sampled),
@@ -177,8 +175,7 @@ mod tests {
             )
         );
         assert!(headers.contains_key(TRACESTATE));
-        context.inject(&mut headers);
-        assert_eq!(headers[TRACEPARENT], VALID);
+        assert_eq!(context.traceparent(), VALID);
         let child = context.child();
         assert_eq!(
             (child.trace_id, child.parent_id, child.sampled),

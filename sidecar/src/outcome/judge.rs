@@ -68,11 +68,13 @@ impl Judge {
     /// The response headers.
     pub fn head(&mut self, status: StatusCode, headers: &HeaderMap, now: Instant) {
         let said = status::read(headers);
+        // Where a status is still to come, its reason comes with it.
+        let is_open = self.is_grpc && said == Said::Nothing;
         self.head = Some(Head {
             at: now,
             status,
             said,
-            reason: reason(headers),
+            reason: (!is_open).then(|| reason(headers)).flatten(),
             pushback: self.pushback(headers),
             speaks_grpc: said != Said::Nothing || grpc::is_grpc(headers),
         });
@@ -232,6 +234,15 @@ impl Judge {
     fn found(&self, head: &Head, trailers: Option<&HeaderMap>) -> Found {
         if let Some(trailers) = trailers {
             let said = status::read(trailers);
+            if said == Said::Code(Code::Ok) {
+                // Nothing more is asked of a success.
+                return Found {
+                    said,
+                    ending: Ending::Trailers,
+                    reason: None,
+                    pushback: None,
+                };
+            }
             if said != Said::Nothing {
                 let pushback = self.pushback(trailers).or(head.pushback);
                 return Found {

@@ -52,7 +52,7 @@ impl Modify {
 
     pub fn request(&self, call: &mut Call) {
         for changes in &self.request {
-            changes.apply(&mut call.headers);
+            changes.apply(call.headers.edit());
         }
         if let Some((prefix, replacement)) = &self.rewrite
             && let Some(uri) = rewritten(&call.uri, prefix, replacement)

@@ -102,7 +102,7 @@ async fn c4_a_grpc_request_without_a_message_ends_with_an_empty_data_frame() {
             (begun.stream, flag::END_STREAM, 0)
         );
         let mut other = empty();
-        other.headers.clear();
+        other.headers.edit().clear();
         begin(&client, other);
         let begun = peer.next_of(kind::HEADERS).await;
         assert_eq!(begun.flags & flag::END_STREAM, flag::END_STREAM);
