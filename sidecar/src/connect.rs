@@ -19,5 +19,5 @@ pub use application::Application;
 pub(crate) use application::Parts as ApplicationParts;
 pub(crate) use dial::{Buffered, READ_BUFFER, tune};
 pub(crate) use metrics::Metrics;
-pub(crate) use pool::Parts;
+pub(crate) use pool::{Opaque, Parts};
 pub use pool::{Pool, State};

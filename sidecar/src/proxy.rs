@@ -41,6 +41,9 @@ mod sockets;
 /// One data-plane thread.
 mod thread;
 
+/// An upstream's own port.
+mod upstream;
+
 use drain::{How, Signals};
 use handover::{Door, Inherited, Predecessor};
 use sockets::Sockets;

@@ -20,6 +20,7 @@ mod instance_lost;
 mod limit;
 mod memory;
 mod metadata;
+mod opaque;
 mod refused;
 mod registry_away;
 mod retry;

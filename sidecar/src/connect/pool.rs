@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use hashbrown::HashMap;
 use http::uri::Scheme;
+use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -21,7 +22,7 @@ use tokio_util::task::TaskTracker;
 
 use super::Metrics;
 use super::backoff::Backoff;
-use super::dial::{self, Dialed};
+use super::dial::{self, Dialed, Secured};
 use crate::accept::rate::Rate;
 use crate::balance::endpoint::Endpoint;
 use crate::config::{Limits, Scope};
@@ -29,7 +30,7 @@ use crate::error::{Error, Kind};
 use crate::http2;
 use crate::http2::client::{Client, PingTimes, Setup};
 use crate::http2::meter::Limit;
-use crate::identity::{Current, now};
+use crate::identity::{Current, Material, Validity, now};
 use crate::tls;
 
 /// Nobody asked for an endpoint for this long: it is not redialled by itself.
@@ -71,6 +72,19 @@ pub struct Pool {
     entries: RefCell<HashMap<Arc<str>, Rc<Entry>>>,
     changed: Rc<Notify>,
 }
+
+/// A mesh connection that belongs to one connection of an application.
+#[derive(Debug)]
+pub(crate) struct Opaque {
+    pub(crate) stream: Secured,
+    /// Of the leaf that expires first.
+    pub(crate) validity: Validity,
+    _open: Open,
+}
+
+/// Counts a connection as open until it is dropped.
+#[derive(Debug)]
+struct Open(Gauge);
 
 /// One endpoint.
 #[derive(Debug)]
@@ -273,36 +287,59 @@ impl Pool {
     }
 
     /// Many endpoints that come at once are not all dialled at once.
-    async fn wait_for_turn(&self, entry: &Entry) {
+    async fn wait_for_turn(&self, endpoint: &Endpoint) {
         let wait = self.turn();
         if !wait.is_zero() {
-            let endpoint = &entry.endpoint.id;
             self.parts
                 .bounds
-                .hit(Scope::Mesh, Limit::DialsPerSecond, endpoint);
+                .hit(Scope::Mesh, Limit::DialsPerSecond, &endpoint.id);
             sleep(wait).await;
         }
     }
 
     async fn attempt(&self, entry: &Entry) -> Result<Dialed, dial::Error> {
-        self.wait_for_turn(entry).await;
+        let endpoint = &*entry.endpoint;
+        self.dialed(endpoint, async |identity| {
+            dial::mesh(endpoint, &identity, &self.setup).await
+        })
+        .await
+    }
+
+    /// A connection of its own for bytes that are no calls; whoever asked owns it.
+    pub(crate) async fn dial_opaque(&self, endpoint: &Endpoint) -> Result<Opaque, dial::Error> {
+        let dialing = async |identity: Arc<Material>| dial::opaque(endpoint, &identity).await;
+        let (stream, validity) = self.dialed(endpoint, dialing).await?;
+        self.parts.metrics.opened.inc();
+        self.parts.metrics.open.inc();
+        Ok(Opaque {
+            stream,
+            validity,
+            _open: Open(self.parts.metrics.open.clone()),
+        })
+    }
+
+    /// One attempt in its turn and its time; a failure is counted and told.
+    async fn dialed<T>(
+        &self,
+        endpoint: &Endpoint,
+        dial: impl AsyncFnOnce(Arc<Material>) -> Result<T, dial::Error>,
+    ) -> Result<T, dial::Error> {
+        self.wait_for_turn(endpoint).await;
         let identity = self.parts.identity.load().ok_or(dial::Error::NoIdentity)?;
         let limit = self.parts.limits.connect.timeout;
-        let dialed = timeout(limit, dial::mesh(&entry.endpoint, &identity, &self.setup))
-            .await
-            .unwrap_or_else(|_| {
-                let detail = format!("no connection within {}", humantime::format_duration(limit));
-                Err(dial::Error::Connect {
-                    address: entry.endpoint.address.to_string(),
-                    detail,
-                })
-            });
+        let dialed = timeout(limit, dial(identity)).await.unwrap_or_else(|_| {
+            let detail = format!("no connection within {}", humantime::format_duration(limit));
+            Err(dial::Error::Connect {
+                address: endpoint.address.to_string(),
+                detail,
+            })
+        });
         if let Err(err) = &dialed {
             self.parts.metrics.failed.inc();
             if let dial::Error::Handshake { cause, .. } = err {
                 self.parts.handshakes.outbound(*cause);
             }
-            tracing::info!(endpoint = %entry.endpoint.id, error = %err, "endpoint not reached");
+            tracing::info!(endpoint = %endpoint.id, error = %err, "endpoint not reached");
         }
         dialed
     }
@@ -432,6 +469,14 @@ async fn idle(client: &Rc<Client>, limit: Duration, forget: Instant) {
             return;
         }
         tokio::time::sleep_until(until).await;
+    }
+}
+
+// === impl Open ===
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.dec();
     }
 }
 

@@ -17,11 +17,13 @@ use tokio_util::task::TaskTracker;
 use super::drain::{Class, Signals};
 use super::edge as public;
 use super::sockets::Sockets;
+use super::upstream::Port;
 use super::{Error, mutual};
 use crate::accept::admission::{self, Admission, Permit};
 use crate::accept::bind::Bound;
 use crate::accept::detect::{Spoken, detect};
 use crate::accept::rate::Rate;
+use crate::accept::stream::Prefixed;
 use crate::accept::{self, Arrived};
 use crate::config::{Connection, Limits, Scope};
 use crate::connect::{self, Application, Pool};
@@ -30,7 +32,7 @@ use crate::identity::Current;
 use crate::snapshot::{Shared, Thread};
 use crate::stack::{Dispatch, Peer};
 use crate::tls;
-use crate::{edge, http1, http2, inbound, memory, outbound};
+use crate::{edge, http1, http2, memory, outbound};
 
 /// Connections of our application that carry nothing are closed.
 const LOCAL_IDLE: Duration = Duration::from_secs(900);
@@ -231,6 +233,7 @@ impl Listening {
             outbound::listener(&self.thread, None),
             &listeners.app_out,
             LOCAL_IDLE,
+            None,
         )?;
         for (name, bound) in sockets.upstreams {
             let dispatch = outbound::listener(&self.thread, Some(&name));
@@ -240,6 +243,7 @@ impl Listening {
                 dispatch,
                 &listeners.app_out,
                 LOCAL_IDLE,
+                Port::new(&self.thread, &name),
             )?;
         }
         if let Some(bound) = sockets.edge {
@@ -249,6 +253,7 @@ impl Listening {
                 edge::listener(&self.thread),
                 &listeners.edge,
                 public::IDLE,
+                None,
             )?;
         }
         if let (Some(bound), Some(certificate)) = (sockets.edge_tls, &self.seed.certificate) {
@@ -256,12 +261,12 @@ impl Listening {
             public::listen(&self.seed, bound, Arc::clone(certificate), dispatch)?;
         }
         if let Some(bound) = sockets.inbound {
-            mutual::listen(&self.seed, bound, inbound::listener(&self.thread))?;
+            mutual::listen(&self.seed, bound, &self.thread)?;
         }
         Ok(())
     }
 
-    /// A listener in clear: our application's, or the public's.
+    /// A listener in clear: our application's, `own` where it is for one upstream alone, or the public's.
     fn plain(
         &self,
         bound: Bound,
@@ -269,6 +274,7 @@ impl Listening {
         dispatch: Rc<dyn Dispatch>,
         admission: &Arc<Admission>,
         idle: Duration,
+        own: Option<Rc<Port>>,
     ) -> io::Result<()> {
         let listener = bound.listen()?;
         let seed = Rc::clone(&self.seed);
@@ -315,9 +321,18 @@ impl Listening {
                     bounds: seed.shared.memory.metrics().clone(),
                 };
                 let seat = seed.shared.memory.seat();
-                let ending = sent_away(class.ending(), &seat);
-                let serving = accepted.serve(stream, ending, class.tasks.clone());
-                tasks.spawn_local(held((permit, seat), serving));
+                let (own, class) = (own.clone(), class.clone());
+                tasks.spawn_local(async move {
+                    match own {
+                        Some(own) => Box::pin(own.serve(stream, accepted, &class, &seat)).await,
+                        None => {
+                            let ending = sent_away(class.ending(), &seat);
+                            let serving = accepted.serve(stream, ending, class.tasks.clone());
+                            Box::pin(serving).await;
+                        }
+                    }
+                    drop((permit, seat));
+                });
             })
             .await;
         });
@@ -398,22 +413,49 @@ impl Accepted {
         L: Future<Output = ()>,
         C: Future<Output = ()>,
     {
+        match timeout(self.preface, detect(io)).await {
+            Ok(Ok((spoken, _))) if self.agreed.is_some_and(|agreed| agreed != spoken) => {
+                let (peer, agreed) = (&self.peer, self.agreed);
+                tracing::debug!(
+                    ?peer,
+                    ?spoken,
+                    ?agreed,
+                    "a connection does not speak what it agreed to"
+                );
+            }
+            Ok(Ok((spoken, io))) => self.speak(spoken, io, ending, tasks).await,
+            Ok(Err(err)) => {
+                tracing::debug!(error = %err, "a connection ended before it said anything");
+            }
+            Err(_) => tracing::debug!("a connection said nothing in time"),
+        }
+    }
+
+    /// The rest of a connection of which is known what it speaks.
+    pub(super) async fn speak<IO, L, C>(
+        self,
+        spoken: Spoken,
+        io: Prefixed<IO>,
+        ending: Ending<L, C>,
+        tasks: TaskTracker,
+    ) where
+        IO: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + 'static,
+        L: Future<Output = ()>,
+        C: Future<Output = ()>,
+    {
         let Self {
             dispatch,
             peer,
-            agreed,
             limits,
             idle,
             preface,
             header_block,
             patience,
-            bounds,
+            bounds: metrics,
+            ..
         } = self;
-        match timeout(preface, detect(io)).await {
-            Ok(Ok((spoken, _))) if agreed.is_some_and(|agreed| agreed != spoken) => {
-                tracing::debug!(peer = ?peer, ?spoken, ?agreed, "a connection does not speak what it agreed to");
-            }
-            Ok(Ok((Spoken::Http2, io))) => {
+        match spoken {
+            Spoken::Http2 => {
                 let accepted = http2::server::Accepted {
                     dispatch,
                     peer,
@@ -422,11 +464,11 @@ impl Accepted {
                     preface,
                     header_block,
                     patience,
-                    metrics: bounds,
+                    metrics,
                 };
                 http2::server::serve(io, Rc::new(accepted), ending, tasks).await;
             }
-            Ok(Ok((Spoken::Http1, io))) => {
+            Spoken::Http1 => {
                 let accepted = http1::server::Accepted {
                     dispatch,
                     peer,
@@ -434,17 +476,13 @@ impl Accepted {
                     idle,
                     header_block,
                     patience,
-                    metrics: bounds,
+                    metrics,
                 };
                 http1::server::serve(io, Rc::new(accepted), ending).await;
             }
-            Ok(Ok((Spoken::Neither, _))) => {
-                tracing::debug!(peer = ?peer, "a connection speaks neither HTTP/2 nor HTTP/1");
+            Spoken::Neither => {
+                tracing::debug!(?peer, "a connection speaks neither HTTP/2 nor HTTP/1");
             }
-            Ok(Err(err)) => {
-                tracing::debug!(error = %err, "a connection ended before it said anything");
-            }
-            Err(_) => tracing::debug!("a connection said nothing in time"),
         }
     }
 }
