@@ -17,7 +17,7 @@ mod metrics;
 
 pub use application::Application;
 pub(crate) use application::Parts as ApplicationParts;
-pub(crate) use dial::{Buffered, READ_BUFFER, tune};
+pub(crate) use dial::{Buffered, Error as DialError, READ_BUFFER, tune};
 pub(crate) use metrics::Metrics;
 pub(crate) use pool::{Opaque, Parts};
 pub use pool::{Pool, State};

@@ -24,6 +24,8 @@ pub enum Script {
     Greets(&'static str),
     /// Takes everything to its end, then tells how many bytes they were.
     Counts,
+    /// Takes nothing.
+    Deaf,
 }
 
 /// A running application.
@@ -84,6 +86,9 @@ async fn serve(mut stream: TcpStream, script: Script, received: Arc<AtomicU64>) 
     {
         return;
     }
+    if let Script::Deaf = script {
+        return std::future::pending().await;
+    }
     let mut total = 0;
     let mut piece = vec![0; 16 << 10];
     while let Ok(count) = stream.read(&mut piece).await {
@@ -103,12 +108,23 @@ async fn serve(mut stream: TcpStream, script: Script, received: Arc<AtomicU64>) 
 impl Connection {
     /// Connects to an upstream's own port.
     pub async fn open(sidecar: &Sidecar, upstream: &str) -> Self {
-        let address = &sidecar.addresses.upstreams[upstream];
+        Self::to(&sidecar.addresses.upstreams[upstream]).await
+    }
+
+    /// Connects to anybody.
+    pub async fn to(address: &str) -> Self {
         Self(TcpStream::connect(address).await.unwrap())
     }
 
     pub async fn say(&mut self, bytes: &[u8]) {
         self.0.write_all(bytes).await.unwrap();
+    }
+
+    /// Says more and more, until nobody is there to be told.
+    pub async fn floods(&mut self) {
+        let piece = vec![7; 64 << 10];
+        let flood = async { while self.0.write_all(&piece).await.is_ok() {} };
+        timeout(PATIENCE, flood).await.unwrap();
     }
 
     /// Says no more.

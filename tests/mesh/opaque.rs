@@ -8,7 +8,7 @@ use outrigger_tests::mesh::Service;
 use outrigger_tests::opaque::{Application, Connection, Script};
 use outrigger_tests::sidecar::Sidecar;
 use outrigger_tests::upstream::Address;
-use outrigger_tests::{Mesh, eventually};
+use outrigger_tests::{Mesh, eventually, tls};
 use serde_json::json;
 use tokio::time::Instant;
 use tonic::Code;
@@ -382,6 +382,127 @@ async fn an_application_behind_another_identity_is_never_reached() {
             let failures = web.metric("outrigger_handshake_failures_total", &labels).await;
             assert!(failures > Some(0.0), "{failures:?}");
             assert_eq!(application.received(), 0);
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn a_peer_that_names_no_protocol_is_let_in_and_denied_like_others() {
+    let application = Application::start(Script::Echo).await;
+    Mesh::builder()
+        .service(application.service("store"))
+        .client("web")
+        .client("stranger")
+        .deny("stranger", "store")
+        .run(async |mesh| {
+            let inbound = mesh.sidecar("store").addresses.inbound.clone().unwrap();
+            let identity = tls::issued(&mesh.registry, "web").await;
+            let tunnel = tls::Tunnel::nameless(&inbound, identity).await;
+            let mut connection = Connection::to(&tunnel.address).await;
+            connection.echoes(b"GET / HTTP/1.1\r\n\r\n").await;
+            connection.end().await;
+            assert_eq!(connection.rest().await.as_deref(), Some(&b""[..]));
+            let before = application.received();
+            let identity = tls::issued(&mesh.registry, "stranger").await;
+            let tunnel = tls::Tunnel::nameless(&inbound, identity).await;
+            let mut connection = Connection::to(&tunnel.address).await;
+            connection.say(b"let me in").await;
+            assert_eq!(connection.rest().await.unwrap_or_default(), b"");
+            assert_eq!(application.received(), before);
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn an_instance_that_names_no_protocol_gets_the_bytes_alone() {
+    Mesh::builder()
+        .service(Service::new("store").instances(0).protocol("tcp").declared("tcp"))
+        .client("web")
+        .run(async |mesh| {
+            let identity = tls::issued(&mesh.registry, "store").await;
+            let envoy = tls::Nameless::start(identity).await;
+            let instance = json!({
+                "Kind": "connect-proxy", "ID": "store-envoy-sidecar-proxy", "Name": "store-sidecar-proxy",
+                "Address": envoy.address.ip(), "Port": envoy.address.port(),
+                "Proxy": {"DestinationServiceName": "store", "DestinationServiceID": "store-envoy"},
+            });
+            let registered = mesh.registry.put("/v1/agent/service/register", instance).await;
+            registered.unwrap();
+            let web = mesh.client_sidecar("web");
+            eventually("the instance is known", async || {
+                let mut connection = Connection::open(web, "store").await;
+                connection.say(b"bytes").await;
+                connection.end().await;
+                let heard = connection.rest().await.unwrap_or_default();
+                holds(heard == b"bytes", format!("{heard:?}"))
+            })
+            .await;
+            closed(web, "closed", 1.0).await;
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn a_peer_has_no_more_connections_than_its_bound() {
+    let application = Application::start(Script::Echo).await;
+    Mesh::builder()
+        .service(application.service("store").declared("tcp"))
+        .client("web")
+        .settings("[limits.mesh]\nconnections_per_peer = 2")
+        .run(async |mesh| {
+            let web = mesh.client_sidecar("web");
+            let mut first = Connection::open(web, "store").await;
+            let mut second = Connection::open(web, "store").await;
+            first.echoes(b"first").await;
+            second.echoes(b"second").await;
+            let mut third = Connection::open(web, "store").await;
+            assert_eq!(third.rest().await, None);
+            closed(web, "handshake", 1.0).await;
+            let labels = ["scope=\"mesh\"", "limit=\"connections_per_peer\""];
+            let store = mesh.sidecar("store");
+            let hits = store.metric("outrigger_limit_hits_total", &labels).await;
+            assert!(hits > Some(0.0), "{hits:?}");
+            second.echoes(b"second").await;
+        })
+        .await;
+}
+
+/// Far below what any process needs.
+const LITTLE: &str =
+    "[limits.process]\nmemory = 1048576\nheader_memory = 100000\nbuffered_bytes = 400000\n";
+
+#[tokio::test]
+async fn short_of_memory_no_connection_is_taken() {
+    let application = Application::start(Script::Echo).await;
+    Mesh::builder()
+        .service(application.service("store").declared("tcp"))
+        .client("web")
+        .settings(LITTLE)
+        .run(async |mesh| {
+            let web = mesh.client_sidecar("web");
+            let mut connection = Connection::open(web, "store").await;
+            assert_eq!(connection.rest().await, None);
+            closed(web, "overloaded", 1.0).await;
+            assert_eq!(application.received(), 0);
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn bytes_that_nobody_takes_end_their_connection() {
+    let application = Application::start(Script::Deaf).await;
+    Mesh::builder()
+        .service(application.service("store").declared("tcp"))
+        .client("web")
+        .settings("[limits.connect]\nstream_progress = \"1s\"")
+        .run(async |mesh| {
+            let mut connection = Connection::open(mesh.client_sidecar("web"), "store").await;
+            connection.floods().await;
+            let store = mesh.sidecar("store");
+            closed(store, "stalled", 1.0).await;
+            let labels = ["scope=\"app_in\"", "limit=\"stream_progress\""];
+            let hits = store.metric("outrigger_limit_hits_total", &labels).await;
+            assert_eq!(hits, Some(1.0));
         })
         .await;
 }

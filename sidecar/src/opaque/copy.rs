@@ -107,6 +107,11 @@ impl Way {
         self.tally.moved
     }
 
+    /// Whether something waits for the receiver.
+    pub(super) fn is_stuck(&self) -> bool {
+        self.stuck.is_some()
+    }
+
     /// Ready when this direction has ended; an error is the sender's.
     fn poll<R, W>(&mut self, cx: &mut Context<'_>, from: &mut R, to: &mut W) -> Poll<io::Result<()>>
     where

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::Word;
-use super::copy::copy;
 use super::metrics::Observed;
 use crate::accept::stream::Plain;
+use crate::config::Scope;
 use crate::error::Kind;
 use crate::identity::spiffe::SpiffeId;
 use crate::intention::Decision;
@@ -32,7 +32,7 @@ pub(crate) async fn carry<IO: AsyncRead + AsyncWrite + Unpin>(
         shared.memory.metrics().buffered(),
     );
     let carrying = async {
-        let opened = open(thread, &peer).await;
+        let opened = open(thread, &peer, &mut observed).await;
         if with_word {
             let word = opened.as_ref().map_or_else(|word| *word, |_| Word::Ready);
             word.write(&mut near).await.map_err(|_| Kind::Cancelled)?;
@@ -52,7 +52,7 @@ pub(crate) async fn carry<IO: AsyncRead + AsyncWrite + Unpin>(
 }
 
 /// The application, if the peer may have it.
-async fn open(thread: &Thread, peer: &SpiffeId) -> Result<Plain, Word> {
+async fn open(thread: &Thread, peer: &SpiffeId, observed: &mut Observed) -> Result<Plain, Word> {
     if thread.shared.memory.is_short() {
         return Err(Word::Overloaded);
     }
@@ -61,7 +61,7 @@ async fn open(thread: &Thread, peer: &SpiffeId) -> Result<Plain, Word> {
     }
     let application = thread.application.as_ref().ok_or(Word::Absent)?;
     application.dial().await.map_err(|err| {
-        tracing::info!(error = %err, "a connection is refused");
+        observed.detail = Some(err.to_string());
         Word::Absent
     })
 }
@@ -74,9 +74,10 @@ async fn through<IO: AsyncRead + AsyncWrite + Unpin>(
     observed: &mut Observed,
 ) -> Result<(), Kind> {
     let patience = thread.shared.config.limits.connect.stream_progress;
+    let bounds = thread.shared.memory.metrics();
     let result = tokio::select! {
         () = denied(&thread.shared, peer) => Err(Kind::Denied),
-        result = copy(near, &mut far, &mut observed.ways, patience) => result,
+        result = observed.carry((near, Scope::Mesh), (&mut far, Scope::AppIn), patience, bounds) => result,
     };
     if result.is_err() {
         // The application is not to take for an end what was none.

@@ -2,15 +2,19 @@
 //! and verified certificates: `service` is the callee, `peer` the caller.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
-use super::copy::Way;
+use super::copy::{Way, copy};
+use crate::config::Scope;
 use crate::error::Kind;
+use crate::http2::{self, Limit};
 use crate::memory::Account;
 use crate::observe::Direction;
 use crate::observe::log::millis;
@@ -37,7 +41,9 @@ pub(super) struct Observed {
     pub(super) endpoint: Option<Arc<str>>,
     pub(super) attempts: u32,
     /// From the caller to the callee, and back.
-    pub(super) ways: [Way; 2],
+    ways: [Way; 2],
+    /// What the log says besides the reason.
+    pub(super) detail: Option<String>,
     /// Whoever is dropped before it is told otherwise was cut.
     reason: &'static str,
 }
@@ -101,6 +107,7 @@ impl Metrics {
             begun: Instant::now(),
             endpoint: None,
             attempts: 0,
+            detail: None,
             reason: Kind::Cut.flag(),
         }
     }
@@ -115,6 +122,27 @@ impl Metrics {
 // === impl Observed ===
 
 impl Observed {
+    /// Carries between the caller's side and the callee's. Whose side took no bytes is counted by its scope.
+    pub(super) async fn carry<N, F>(
+        &mut self,
+        (near, near_scope): (&mut N, Scope),
+        (far, far_scope): (&mut F, Scope),
+        patience: Duration,
+        bounds: &http2::Metrics,
+    ) -> Result<(), Kind>
+    where
+        N: AsyncRead + AsyncWrite + Unpin,
+        F: AsyncRead + AsyncWrite + Unpin,
+    {
+        let result = copy(near, far, &mut self.ways, patience).await;
+        if result == Err(Kind::Stalled) {
+            let [up, _] = &self.ways;
+            let scope = if up.is_stuck() { far_scope } else { near_scope };
+            bounds.hit(scope, Limit::StreamProgress, &self.peer);
+        }
+        result
+    }
+
     /// Why it ended; by itself is `closed`.
     pub(super) fn ends(mut self, ended: Result<(), Kind>) {
         self.reason = ended.err().map_or("closed", Kind::flag);
@@ -133,6 +161,7 @@ macro_rules! line {
             endpoint = it.endpoint.as_deref(),
             attempts = it.attempts,
             reason = it.reason,
+            error = it.detail,
             elapsed = millis(it.begun.elapsed()),
             bytes_in = sent,
             bytes_out = received,

@@ -4,11 +4,11 @@ use std::future::Future;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::copy::copy;
 use super::metrics::Observed;
 use super::reach::{Reached, reach};
 use crate::accept::stream::{Plain, Prefixed};
-use crate::error::{Error, Kind};
+use crate::config::Scope;
+use crate::error::Kind;
 use crate::identity;
 use crate::observe::Direction;
 use crate::snapshot::{Thread, Upstream};
@@ -32,7 +32,10 @@ pub(crate) async fn carry(
             return Err(Kind::Overloaded);
         }
         let reached = reach(thread, upstream, &mut observed).await;
-        let reached = reached.map_err(|err| told(&upstream.name, &err))?;
+        let reached = reached.map_err(|err| {
+            observed.detail = Some(err.to_string());
+            err.kind
+        })?;
         through(thread, &mut near, reached, &mut observed).await
     };
     let result = tokio::select! {
@@ -47,11 +50,6 @@ pub(crate) async fn carry(
     observed.ends(result);
 }
 
-fn told(upstream: &str, err: &Error) -> Kind {
-    tracing::info!(service = upstream, reason = err.kind.flag(), error = %err, "no instance took the connection");
-    err.kind
-}
-
 async fn through(
     thread: &Thread,
     near: &mut Prefixed<Plain>,
@@ -63,9 +61,13 @@ async fn through(
         pending: _pending,
     } = reached;
     let patience = thread.shared.config.limits.connect.stream_progress;
+    let bounds = thread.shared.memory.metrics();
+    let left = opaque.validity.left(identity::now());
+    let near = (near, Scope::AppOut);
+    let far = (&mut opaque.stream, Scope::Mesh);
     tokio::select! {
         // A connection rests on two leaves.
-        () = tokio::time::sleep(opaque.validity.left(identity::now())) => Err(Kind::Cut),
-        result = copy(near, &mut opaque.stream, &mut observed.ways, patience) => result,
+        () = tokio::time::sleep(left) => Err(Kind::Cut),
+        result = observed.carry(near, far, patience, bounds) => result,
     }
 }

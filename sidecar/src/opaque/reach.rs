@@ -11,10 +11,11 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::metrics::Observed;
 use crate::balance::endpoint::Endpoint;
+use crate::balance::open::changed_to;
 use crate::balance::select::{self, Choice, Picked, Time};
 use crate::balance::{FAIL_FAST, Look};
 use crate::breaker;
-use crate::connect::{Opaque, State};
+use crate::connect::{DialError, Opaque, State};
 use crate::error::{Error, Kind};
 use crate::route::chain::Leaf;
 use crate::snapshot::{Shared, Thread, Upstream};
@@ -61,9 +62,12 @@ pub(super) async fn reach(
                 if tried.contains(&picked.endpoint.id) {
                     sleep(PAUSE).await;
                 }
+                if picked.overruled {
+                    shared.metrics.overruled(&upstream.name);
+                }
                 observed.attempts += 1;
                 observed.endpoint = Some(Arc::clone(&picked.endpoint.id));
-                match attempt(thread, &picked, &config).await {
+                match attempt(thread, upstream, &picked, &config).await {
                     Err(err) if is_worth_another(err.kind) && Instant::now() < deadline => {
                         tried.push(Arc::clone(&picked.endpoint.id));
                         last = Some(err);
@@ -122,30 +126,29 @@ fn is_worth_another(kind: Kind) -> bool {
 
 async fn attempt(
     thread: &Rc<Thread>,
+    upstream: &Upstream,
     picked: &Picked,
     config: &breaker::Config,
 ) -> Result<Reached, Error> {
     let pending = Pending::new(&picked.endpoint);
     let dialed = thread.pool.dial_opaque(&picked.endpoint).await;
+    let failure = dialed.as_ref().err().map(DialError::kind);
     let now = thread.shared.clock.millis(Instant::now());
     let breaker = &picked.endpoint.state.breaker;
+    let changed = match failure {
+        Some(Kind::Connect | Kind::Handshake | Kind::NoEndpoint) => {
+            breaker.failure(config, now, rand::rng().random())
+        }
+        // It is there, if only to refuse.
+        _ => breaker.success(config, now),
+    };
+    if let Some(mode) = changed {
+        let reason = failure.map_or("ok", Kind::flag);
+        changed_to(mode, &thread.shared, upstream, &picked.endpoint, reason);
+    }
     match dialed {
-        Ok(opaque) => {
-            breaker.success(config, now);
-            Ok(Reached { opaque, pending })
-        }
-        Err(err) => {
-            match err.kind() {
-                Kind::Connect | Kind::Handshake | Kind::NoEndpoint => {
-                    breaker.failure(config, now, rand::rng().random());
-                }
-                // It is there, and has said so.
-                _ => {
-                    breaker.success(config, now);
-                }
-            }
-            Err(Error::unprocessed(err.kind(), err.to_string()))
-        }
+        Ok(opaque) => Ok(Reached { opaque, pending }),
+        Err(err) => Err(Error::unprocessed(err.kind(), err.to_string())),
     }
 }
 

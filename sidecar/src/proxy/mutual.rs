@@ -139,7 +139,7 @@ fn carried(seed: &Seed, stream: &TlsStream<Buffered>) -> Carried {
 
 /// The peer means bytes, our application takes calls.
 async fn refuse(mut stream: TlsStream<Buffered>, peer: &SpiffeId) {
-    tracing::warn!(
+    tracing::info!(
         %peer,
         "a peer means opaque TCP, but application.protocol is not tcp; declare it so, or leave protocol = \"tcp\" out of the peer's upstream"
     );
