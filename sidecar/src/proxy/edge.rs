@@ -79,7 +79,7 @@ async fn serve(
             let seat = seed.shared.memory.seat();
             let ending = sent_away(class.ending(), &seat);
             let serving = accepted.serve(stream, ending, class.tasks.clone());
-            held((permit, seat), serving).await;
+            Box::pin(held((permit, seat), serving)).await;
         }
         Err(err) => {
             seed.handshakes.edge(Cause::of(&err));
