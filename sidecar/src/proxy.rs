@@ -23,6 +23,9 @@ use crate::identity::{self, Current, connect_ca};
 use crate::snapshot::{self, Shared};
 use crate::{connect, tls};
 
+/// A connection that carries calls.
+mod accepted;
+
 /// Leaving in order.
 mod drain;
 

@@ -116,6 +116,15 @@ impl Connection {
         Self(TcpStream::connect(address).await.unwrap())
     }
 
+    /// Whether nothing comes of a connection but its reset, which may be there before it is known to be open.
+    pub async fn is_refused(sidecar: &Sidecar, upstream: &str) -> bool {
+        let address = &sidecar.addresses.upstreams[upstream];
+        match TcpStream::connect(address).await {
+            Ok(stream) => Self(stream).rest().await.is_none(),
+            Err(_) => true,
+        }
+    }
+
     pub async fn say(&mut self, bytes: &[u8]) {
         self.0.write_all(bytes).await.unwrap();
     }

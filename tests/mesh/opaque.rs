@@ -480,8 +480,7 @@ async fn short_of_memory_no_connection_is_taken() {
         .settings(LITTLE)
         .run(async |mesh| {
             let web = mesh.client_sidecar("web");
-            let mut connection = Connection::open(web, "store").await;
-            assert_eq!(connection.rest().await, None);
+            assert!(Connection::is_refused(web, "store").await);
             closed(web, "overloaded", 1.0).await;
             assert_eq!(application.received(), 0);
         })

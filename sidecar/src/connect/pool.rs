@@ -14,7 +14,6 @@ use std::time::Duration;
 
 use hashbrown::HashMap;
 use http::uri::Scheme;
-use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -22,7 +21,7 @@ use tokio_util::task::TaskTracker;
 
 use super::Metrics;
 use super::backoff::Backoff;
-use super::dial::{self, Dialed, Secured};
+use super::dial::{self, Dialed};
 use crate::accept::rate::Rate;
 use crate::balance::endpoint::Endpoint;
 use crate::config::{Limits, Scope};
@@ -30,7 +29,7 @@ use crate::error::{Error, Kind};
 use crate::http2;
 use crate::http2::client::{Client, PingTimes, Setup};
 use crate::http2::meter::Limit;
-use crate::identity::{Current, Material, Validity, now};
+use crate::identity::{Current, Material, now};
 use crate::tls;
 
 /// Nobody asked for an endpoint for this long: it is not redialled by itself.
@@ -67,24 +66,11 @@ pub(crate) struct Parts {
 /// The mesh connections of one thread.
 #[derive(Debug)]
 pub struct Pool {
-    parts: Parts,
+    pub(super) parts: Parts,
     setup: Setup,
     entries: RefCell<HashMap<Arc<str>, Rc<Entry>>>,
     changed: Rc<Notify>,
 }
-
-/// A mesh connection that belongs to one connection of an application.
-#[derive(Debug)]
-pub(crate) struct Opaque {
-    pub(crate) stream: Secured,
-    /// Of the leaf that expires first.
-    pub(crate) validity: Validity,
-    _open: Open,
-}
-
-/// Counts a connection as open until it is dropped.
-#[derive(Debug)]
-struct Open(Gauge);
 
 /// One endpoint.
 #[derive(Debug)]
@@ -305,21 +291,8 @@ impl Pool {
         .await
     }
 
-    /// A connection of its own for bytes that are no calls; whoever asked owns it.
-    pub(crate) async fn dial_opaque(&self, endpoint: &Endpoint) -> Result<Opaque, dial::Error> {
-        let dialing = async |identity: Arc<Material>| dial::opaque(endpoint, &identity).await;
-        let (stream, validity) = self.dialed(endpoint, dialing).await?;
-        self.parts.metrics.opened.inc();
-        self.parts.metrics.open.inc();
-        Ok(Opaque {
-            stream,
-            validity,
-            _open: Open(self.parts.metrics.open.clone()),
-        })
-    }
-
     /// One attempt in its turn and its time; a failure is counted and told.
-    async fn dialed<T>(
+    pub(super) async fn dialed<T>(
         &self,
         endpoint: &Endpoint,
         dial: impl AsyncFnOnce(Arc<Material>) -> Result<T, dial::Error>,
@@ -469,14 +442,6 @@ async fn idle(client: &Rc<Client>, limit: Duration, forget: Instant) {
             return;
         }
         tokio::time::sleep_until(until).await;
-    }
-}
-
-// === impl Open ===
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        self.0.dec();
     }
 }
 

@@ -9,8 +9,9 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
+use super::accepted::Accepted;
 use super::drain::Class;
-use super::thread::{Accepted, Seed, sent_away};
+use super::thread::{Seed, sent_away};
 use super::upstream;
 use crate::accept::admission;
 use crate::accept::bind::Bound;

@@ -14,6 +14,7 @@ use tokio::time::{interval, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::accepted::Accepted;
 use super::drain::{Class, Signals};
 use super::edge as public;
 use super::sockets::Sockets;
@@ -21,18 +22,16 @@ use super::upstream::Port;
 use super::{Error, mutual};
 use crate::accept::admission::{self, Admission, Permit};
 use crate::accept::bind::Bound;
-use crate::accept::detect::{Spoken, detect};
 use crate::accept::rate::Rate;
-use crate::accept::stream::Prefixed;
 use crate::accept::{self, Arrived};
-use crate::config::{Connection, Limits, Scope};
+use crate::config::{Limits, Scope};
 use crate::connect::{self, Application, Pool};
 use crate::http2::server::Ending;
 use crate::identity::Current;
 use crate::snapshot::{Shared, Thread};
 use crate::stack::{Dispatch, Peer};
 use crate::tls;
-use crate::{edge, http1, http2, memory, outbound};
+use crate::{edge, http2, memory, outbound};
 
 /// Connections of our application that carry nothing are closed.
 const LOCAL_IDLE: Duration = Duration::from_secs(900);
@@ -387,102 +386,5 @@ impl Seed {
             }
         }
         self.has_identity(leave).await
-    }
-}
-
-/// What a connection is served with.
-pub(super) struct Accepted {
-    pub(super) dispatch: Rc<dyn Dispatch>,
-    pub(super) peer: Peer,
-    /// The only thing that may be spoken, if both sides have said so before.
-    pub(super) agreed: Option<Spoken>,
-    pub(super) limits: Connection,
-    pub(super) idle: Duration,
-    pub(super) preface: Duration,
-    pub(super) header_block: Duration,
-    pub(super) patience: Duration,
-    pub(super) bounds: http2::Metrics,
-}
-
-// === impl Accepted ===
-
-impl Accepted {
-    pub(super) async fn serve<IO, L, C>(self, io: IO, ending: Ending<L, C>, tasks: TaskTracker)
-    where
-        IO: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + 'static,
-        L: Future<Output = ()>,
-        C: Future<Output = ()>,
-    {
-        match timeout(self.preface, detect(io)).await {
-            Ok(Ok((spoken, _))) if self.agreed.is_some_and(|agreed| agreed != spoken) => {
-                let (peer, agreed) = (&self.peer, self.agreed);
-                tracing::debug!(
-                    ?peer,
-                    ?spoken,
-                    ?agreed,
-                    "a connection does not speak what it agreed to"
-                );
-            }
-            Ok(Ok((spoken, io))) => self.speak(spoken, io, ending, tasks).await,
-            Ok(Err(err)) => {
-                tracing::debug!(error = %err, "a connection ended before it said anything");
-            }
-            Err(_) => tracing::debug!("a connection said nothing in time"),
-        }
-    }
-
-    /// The rest of a connection of which is known what it speaks.
-    pub(super) async fn speak<IO, L, C>(
-        self,
-        spoken: Spoken,
-        io: Prefixed<IO>,
-        ending: Ending<L, C>,
-        tasks: TaskTracker,
-    ) where
-        IO: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + 'static,
-        L: Future<Output = ()>,
-        C: Future<Output = ()>,
-    {
-        let Self {
-            dispatch,
-            peer,
-            limits,
-            idle,
-            preface,
-            header_block,
-            patience,
-            bounds: metrics,
-            ..
-        } = self;
-        match spoken {
-            Spoken::Http2 => {
-                let accepted = http2::server::Accepted {
-                    dispatch,
-                    peer,
-                    limits,
-                    idle,
-                    preface,
-                    header_block,
-                    patience,
-                    metrics,
-                };
-                http2::server::serve(io, Rc::new(accepted), ending, tasks).await;
-            }
-            Spoken::Http1 => {
-                let accepted = http1::server::Accepted {
-                    dispatch,
-                    peer,
-                    limits,
-                    idle,
-                    header_block,
-                    patience,
-                    metrics,
-                };
-                http1::server::serve(io, Rc::new(accepted), ending).await;
-            }
-            Spoken::Neither => {
-                tracing::debug!(?peer, "a connection speaks neither HTTP/2 nor HTTP/1");
-            }
-        }
     }
 }

@@ -4,8 +4,9 @@ use std::future::Future;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use super::accepted::Accepted;
 use super::drain::Class;
-use super::thread::{Accepted, sent_away};
+use super::thread::sent_away;
 use crate::accept::detect::{Spoken, detect_within};
 use crate::accept::stream::{Plain, Prefixed};
 use crate::config::{AppProtocol, Scope};
