@@ -116,13 +116,13 @@ impl Connection {
         Self(TcpStream::connect(address).await.unwrap())
     }
 
-    /// Whether nothing comes of a connection but its reset, which may be there before it is known to be open.
-    pub async fn is_refused(sidecar: &Sidecar, upstream: &str) -> bool {
+    /// What comes of saying this and no more; `None` if the connection broke, which it may before it is known to be open.
+    pub async fn ask(sidecar: &Sidecar, upstream: &str, bytes: &[u8]) -> Option<Vec<u8>> {
         let address = &sidecar.addresses.upstreams[upstream];
-        match TcpStream::connect(address).await {
-            Ok(stream) => Self(stream).rest().await.is_none(),
-            Err(_) => true,
-        }
+        let mut stream = TcpStream::connect(address).await.ok()?;
+        stream.write_all(bytes).await.ok()?;
+        stream.shutdown().await.ok()?;
+        Self(stream).rest().await
     }
 
     pub async fn say(&mut self, bytes: &[u8]) {

@@ -165,10 +165,8 @@ async fn calls_are_carried_as_calls_where_the_registry_says_nothing_of_them() {
             let web = mesh.client_sidecar("web");
             // An application that takes calls takes no other bytes, and its sidecar says so.
             eventually("the chain says tcp", async || {
-                let mut connection = Connection::open(web, "orders").await;
-                connection.say(b"\0").await;
-                let heard = connection.rest().await.unwrap_or_default();
-                assert!(heard.is_empty(), "{heard:?}");
+                let heard = Connection::ask(web, "orders", b"\0").await;
+                assert_eq!(heard.unwrap_or_default(), b"");
                 let refused = web.metric(CLOSED, &["reason=\"no_route\""]).await;
                 holds(refused > Some(0.0), format!("{refused:?}"))
             })
@@ -371,9 +369,8 @@ async fn an_application_behind_another_identity_is_never_reached() {
             registered.unwrap();
             let web = mesh.client_sidecar("web");
             eventually("a handshake is refused", async || {
-                let mut connection = Connection::open(web, "store").await;
-                connection.say(b"secret").await;
-                assert_eq!(connection.rest().await.unwrap_or_default(), b"");
+                let heard = Connection::ask(web, "store", b"secret").await;
+                assert_eq!(heard.unwrap_or_default(), b"");
                 let refused = web.metric(CLOSED, &["reason=\"handshake\""]).await;
                 holds(refused > Some(0.0), format!("{refused:?}"))
             })
@@ -430,11 +427,8 @@ async fn an_instance_that_names_no_protocol_gets_the_bytes_alone() {
             registered.unwrap();
             let web = mesh.client_sidecar("web");
             eventually("the instance is known", async || {
-                let mut connection = Connection::open(web, "store").await;
-                connection.say(b"bytes").await;
-                connection.end().await;
-                let heard = connection.rest().await.unwrap_or_default();
-                holds(heard == b"bytes", format!("{heard:?}"))
+                let heard = Connection::ask(web, "store", b"bytes").await;
+                holds(heard.as_deref() == Some(b"bytes"), format!("{heard:?}"))
             })
             .await;
             closed(web, "closed", 1.0).await;
@@ -480,7 +474,7 @@ async fn short_of_memory_no_connection_is_taken() {
         .settings(LITTLE)
         .run(async |mesh| {
             let web = mesh.client_sidecar("web");
-            assert!(Connection::is_refused(web, "store").await);
+            assert_eq!(Connection::ask(web, "store", b"").await, None);
             closed(web, "overloaded", 1.0).await;
             assert_eq!(application.received(), 0);
         })
