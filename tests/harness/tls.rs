@@ -273,47 +273,6 @@ impl Tunnel {
     }
 }
 
-/// A sidecar that gives back what comes, and agrees on no protocol, as a Consul Envoy in front of a tcp service.
-#[derive(Debug)]
-pub struct Nameless {
-    pub address: std::net::SocketAddr,
-    _tasks: JoinSet<()>,
-}
-
-impl Nameless {
-    pub async fn start(identity: Identity) -> Self {
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let config = rustls::ServerConfig::builder_with_provider(provider)
-            .with_protocol_versions(&[&rustls::version::TLS13])
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(identity.chain, identity.key)
-            .unwrap();
-        let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let mut tasks = JoinSet::new();
-        tasks.spawn(async move {
-            let mut open = JoinSet::new();
-            while let Ok((stream, _)) = listener.accept().await {
-                let acceptor = acceptor.clone();
-                open.spawn(async move {
-                    let Ok(stream) = acceptor.accept(stream).await else {
-                        return;
-                    };
-                    let (mut from, mut to) = tokio::io::split(stream);
-                    let _: std::io::Result<u64> = tokio::io::copy(&mut from, &mut to).await;
-                    let _: std::io::Result<()> = to.shutdown().await;
-                });
-            }
-        });
-        Self {
-            address,
-            _tasks: tasks,
-        }
-    }
-}
-
 async fn carry(
     mut plain: TcpStream,
     connector: &TlsConnector,

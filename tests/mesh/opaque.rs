@@ -5,7 +5,7 @@ use std::time::Duration;
 use outrigger_tests::client::Client;
 use outrigger_tests::eventually::holds;
 use outrigger_tests::mesh::Service;
-use outrigger_tests::opaque::{Application, Connection, Script};
+use outrigger_tests::opaque::{Application, Connection, Nameless, Script};
 use outrigger_tests::sidecar::Sidecar;
 use outrigger_tests::upstream::Address;
 use outrigger_tests::{Mesh, eventually, tls};
@@ -417,7 +417,7 @@ async fn an_instance_that_names_no_protocol_gets_the_bytes_alone() {
         .client("web")
         .run(async |mesh| {
             let identity = tls::issued(&mesh.registry, "store").await;
-            let envoy = tls::Nameless::start(identity).await;
+            let envoy = Nameless::start(identity).await;
             let instance = json!({
                 "Kind": "connect-proxy", "ID": "store-envoy-sidecar-proxy", "Name": "store-sidecar-proxy",
                 "Address": envoy.address.ip(), "Port": envoy.address.port(),
