@@ -93,6 +93,8 @@ pub(crate) enum Check {
 pub(crate) struct Upstream {
     pub(crate) name: String,
     pub(crate) bind: Option<u16>,
+    /// What is spoken on that port, if it is said.
+    pub(crate) protocol: Option<Protocol>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -63,6 +63,7 @@ pub(crate) struct Instance {
 pub(crate) struct Upstream {
     pub(crate) name: String,
     pub(crate) bind: Option<u16>,
+    pub(crate) protocol: Option<Protocol>,
     pub(crate) contract: Option<PathBuf>,
 }
 
@@ -272,9 +273,18 @@ fn upstreams(service: &Service, file: &MeshFile, paths: &Paths) -> Vec<Upstream>
         .map(|upstream| Upstream {
             name: upstream.name.clone(),
             bind: upstream.bind,
+            protocol: upstream.protocol.or_else(|| by_callee(upstream, file)),
             contract: contract_of(&upstream.name),
         })
         .collect()
+}
+
+/// A server that speaks first would otherwise be waited for until its caller's silence is taken for an answer.
+fn by_callee(upstream: &crate::mesh_file::Upstream, file: &MeshFile) -> Option<Protocol> {
+    upstream.bind?;
+    let mut services = file.services.iter();
+    let callee = services.find(|service| service.name == upstream.name)?;
+    (callee.protocol == Protocol::Tcp).then_some(Protocol::Tcp)
 }
 
 impl Address {

@@ -29,6 +29,19 @@ services:
     versions: {v1: {replicas: 2}}
 "#;
 
+/// What they say to each other is HTTP, but nobody between them is told.
+const TCP: &str = r#"
+version: 1
+services:
+  web:
+    command: [sh, -c, "exec $SERVER --bind 127.0.0.1:$PORT"]
+    protocol: tcp
+    upstreams: [{name: back, bind: 15395}]
+  back:
+    command: [sh, -c, "exec $SERVER --bind 127.0.0.1:$PORT"]
+    protocol: tcp
+"#;
+
 struct Up {
     folder: tempfile::TempDir,
     child: Child,
@@ -267,6 +280,27 @@ async fn foreign_services_call_each_other_through_the_mesh_and_end_with_it() {
     assert!(!up.errors().contains("was killed"), "{}", up.errors());
     assert_eq!(run(up.path(), &["status"]).await.status.code(), Some(1));
     assert_eq!(run(up.path(), &["down"]).await.status.code(), Some(0));
+}
+
+#[tokio::test]
+async fn services_that_speak_tcp_reach_each_other_by_the_port_of_their_own_alone() {
+    let mut up = Up::start(TCP);
+    up.ready().await;
+    let status = up.status().await;
+    let bind = address(&status, "web-v1-0", &["upstreams", "back"]);
+    // HTTP that is found to be HTTP would be refused as below: it passes because the caller's file says tcp.
+    let answer = eventually("an answer through the mesh", async || {
+        get(&bind, "anything")
+            .await
+            .filter(|(code, _)| *code == 200)
+    })
+    .await;
+    assert!(answer.1.starts_with('"'), "{answer:?}");
+    let outbound = address(&status, "web-v1-0", &["outbound"]);
+    let refused = get(&outbound, "back").await.map(|(code, _)| code);
+    assert_eq!(refused, Some(404));
+    assert_eq!(run(up.path(), &["down"]).await.status.code(), Some(0));
+    assert_eq!(up.end().await, 0, "{}", up.errors());
 }
 
 fn logs_hold_no_token(folder: &Path) {

@@ -34,6 +34,12 @@ impl stack::Stage for Stage {
                 "this instance has no application to call",
             ));
         };
+        if !application.takes_calls() {
+            return Err(Error::unprocessed(
+                Kind::NoRoute,
+                "the application is declared to speak tcp and takes no calls; declare what it speaks, or set protocol = \"tcp\" for the upstream at the caller",
+            ));
+        }
         if call.protocol == Protocol::Grpc
             && let Some(deadline) = call.deadline
         {

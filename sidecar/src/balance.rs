@@ -34,18 +34,21 @@ use endpoint::Endpoint;
 use select::{Choice, Picked, Time};
 
 /// No endpoint ready for this long without a break: calls fail at once.
-const FAIL_FAST: Duration = Duration::from_secs(3);
+pub(crate) const FAIL_FAST: Duration = Duration::from_secs(3);
 
 /// Calls of one upstream that may wait for an endpoint, over all threads.
 const MAX_WAITING: u32 = 1024;
 
-/// How endpoints are reached from this thread.
-pub trait Reach: 'static {
+/// What a choice needs to know of endpoints.
+pub trait Look {
     fn state(&self, endpoint: &Arc<Endpoint>, now: Instant) -> State;
 
     /// Starts connecting where nothing is open.
     fn warm(&self, endpoint: &Arc<Endpoint>);
+}
 
+/// How endpoints are reached from this thread.
+pub trait Reach: Look + 'static {
     /// Why the last connection to it was not made; `None` if it was, or nobody tried.
     fn failure(&self, endpoint: &Arc<Endpoint>) -> Option<Kind>;
 
@@ -85,12 +88,16 @@ pub fn has_ready(reach: &impl Reach, target: &Target) -> bool {
     })
 }
 
-/// Opens connections ahead of calls and keeps doing so; one a thread. Never ends.
+/// Opens connections ahead of calls, where the registry says that there will be calls, and keeps doing so; one a thread. Never ends.
 pub async fn keep_warm(thread: Rc<Thread>) {
     let mut snapshots = thread.shared.changes();
     loop {
         for upstream in thread.shared.upstreams.values() {
-            let Some(chain) = upstream.chain.load_full() else {
+            let Some(chain) = upstream
+                .chain
+                .load_full()
+                .filter(|chain| !chain.is_opaque())
+            else {
                 continue;
             };
             for endpoints in chain
@@ -257,7 +264,7 @@ impl<R: Reach> Stage for Balance<R> {
     }
 }
 
-impl Reach for Rc<Pool> {
+impl Look for Rc<Pool> {
     fn state(&self, endpoint: &Arc<Endpoint>, now: Instant) -> State {
         Pool::state(self, endpoint, now)
     }
@@ -265,7 +272,9 @@ impl Reach for Rc<Pool> {
     fn warm(&self, endpoint: &Arc<Endpoint>) {
         Pool::warm(self, endpoint);
     }
+}
 
+impl Reach for Rc<Pool> {
     fn failure(&self, endpoint: &Arc<Endpoint>) -> Option<Kind> {
         Pool::failure(self, endpoint)
     }

@@ -90,7 +90,7 @@ pub struct Application {
     pub check: Option<Check>,
 }
 
-/// What the application speaks on its socket.
+/// What an application speaks on its socket.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 pub enum AppProtocol {
@@ -155,6 +155,9 @@ pub struct Upstream {
     /// A port of its own, for clients that cannot set `:authority`.
     #[serde(default)]
     pub bind: Option<SocketAddr>,
+    /// What is spoken on that port. Absent: what the discovery chain says, and where that is `tcp` the first bytes.
+    #[serde(default)]
+    pub protocol: Option<AppProtocol>,
     #[serde(default)]
     pub contract: Option<PathBuf>,
 }
@@ -262,6 +265,19 @@ impl Config {
                     "each upstream once",
                 );
             }
+        }
+        let is_portless = |upstream: &&Upstream| {
+            upstream.protocol == Some(AppProtocol::Tcp) && upstream.bind.is_none()
+        };
+        if let Some(upstream) = self.upstreams.iter().find(is_portless) {
+            return wrong(
+                "sidecar.upstream.protocol",
+                &"\"tcp\"",
+                &format!(
+                    "a bind of {:?} too: bytes without an authority need a port of their own",
+                    upstream.name
+                ),
+            );
         }
         if let Some(edge) = &self.edge {
             edge.check(self.application.is_some())?;

@@ -9,6 +9,9 @@ mod backoff;
 /// Mesh connections by endpoint.
 mod pool;
 
+/// Mesh connections of one application's connection each.
+mod single;
+
 /// Connections to the local application.
 mod application;
 
@@ -17,7 +20,8 @@ mod metrics;
 
 pub use application::Application;
 pub(crate) use application::Parts as ApplicationParts;
-pub(crate) use dial::{Buffered, READ_BUFFER, tune};
+pub(crate) use dial::{Buffered, Error as DialError, READ_BUFFER, tune};
 pub(crate) use metrics::Metrics;
 pub(crate) use pool::Parts;
 pub use pool::{Pool, State};
+pub(crate) use single::Opaque;

@@ -122,9 +122,9 @@ impl Material {
         })
     }
 
-    /// What we say hello with to a peer that has to be `expected`.
-    pub(crate) fn client(&self, expected: Arc<SpiffeId>) -> Arc<ClientConfig> {
-        self.client.expecting(expected)
+    /// What we say hello with to a peer that has to be `expected`, to speak `protocol` with it.
+    pub(crate) fn client(&self, expected: Arc<SpiffeId>, protocol: &[u8]) -> Arc<ClientConfig> {
+        self.client.expecting(expected, protocol)
     }
 }
 

@@ -30,6 +30,9 @@ pub mod http2;
 /// The same over HTTP/1.1.
 mod http1;
 
+/// Bytes that are no calls.
+mod opaque;
+
 /// What gRPC says.
 pub mod grpc;
 

@@ -23,6 +23,9 @@ use crate::identity::{self, Current, connect_ca};
 use crate::snapshot::{self, Shared};
 use crate::{connect, tls};
 
+/// A connection that carries calls.
+mod accepted;
+
 /// Leaving in order.
 mod drain;
 
@@ -40,6 +43,9 @@ mod sockets;
 
 /// One data-plane thread.
 mod thread;
+
+/// An upstream's own port.
+mod upstream;
 
 use drain::{How, Signals};
 use handover::{Door, Inherited, Predecessor};

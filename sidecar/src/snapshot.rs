@@ -25,6 +25,7 @@ use crate::intention::Intentions;
 use crate::memory::Guard;
 use crate::observe::metrics::Metrics;
 use crate::observe::trace::Exporter;
+use crate::opaque;
 use crate::route::chain::Chain;
 
 /// Why the shared state could not be built.
@@ -60,6 +61,7 @@ pub struct Shared {
     /// Who may call us; `None` until the registry answered: then everything is denied.
     pub intentions: ArcSwapOption<Intentions>,
     pub metrics: Metrics,
+    pub(crate) opaque: opaque::Metrics,
     pub traces: Exporter,
     pub clock: Clock,
     /// How much memory is left, and what every connection counts on.
@@ -155,6 +157,7 @@ impl Shared {
             upstreams,
             intentions: ArcSwapOption::empty(),
             metrics: Metrics::default(),
+            opaque: opaque::Metrics::default(),
             traces,
             memory: Guard::new(&config.limits, config.edge.is_some())?,
             clock: Clock(now),
@@ -170,6 +173,7 @@ impl Shared {
     /// Registers all metrics of routing, calls and snapshots.
     pub fn register(self: &Arc<Self>, registry: &mut prometheus_client::registry::Registry) {
         self.metrics.register(registry);
+        self.opaque.register(registry);
         registry.register_collector(Box::new(metrics::State(self.clone())));
     }
 

@@ -1,4 +1,5 @@
-//! How a connection is secured. In the mesh: TLS 1.3 only, ALPN `h2`, both sides show a certificate, both check a SPIFFE id. No tickets, no
+//! How a connection is secured. In the mesh: TLS 1.3 only, ALPN `h2` for calls and `outrigger/tcp` for
+//! opaque bytes, both sides show a certificate, both check a SPIFFE id. No tickets, no
 //! early data, never plain text instead. Towards the public: `edge`.
 
 use std::sync::Arc;
@@ -24,7 +25,10 @@ mod metrics;
 
 pub(crate) use metrics::{Cause, Metrics};
 
+/// Calls.
 pub(crate) const ALPN: &[u8] = b"h2";
+/// Bytes that are no calls, after one byte of the callee's sidecar (`opaque::word`).
+pub(crate) const ALPN_OPAQUE: &[u8] = b"outrigger/tcp";
 
 /// aws-lc, with the hybrid post-quantum key exchange first.
 pub(crate) fn provider() -> Arc<CryptoProvider> {

@@ -22,6 +22,7 @@ pub mod greeter;
 pub mod grpc;
 pub mod load;
 pub mod mesh;
+pub mod opaque;
 pub mod process;
 pub mod raw;
 pub mod receiver;

@@ -31,6 +31,8 @@ pub struct Service {
     pub edge: bool,
     pub edge_tls: Option<Files>,
     pub protocol: &'static str,
+    /// What its callers declare for it; `None`: nothing.
+    pub declared: Option<&'static str>,
     /// Where an application that is the test's own listens.
     pub application: Option<String>,
     pub before: Option<String>,
@@ -47,6 +49,7 @@ impl Service {
             edge: false,
             edge_tls: None,
             protocol: "grpc",
+            declared: None,
             application: None,
             before: None,
         }
@@ -67,6 +70,12 @@ impl Service {
     /// What its application speaks, if it is not gRPC alone.
     pub fn protocol(mut self, protocol: &'static str) -> Self {
         self.protocol = protocol;
+        self
+    }
+
+    /// What its callers declare that it speaks.
+    pub fn declared(mut self, protocol: &'static str) -> Self {
+        self.declared = Some(protocol);
         self
     }
 
@@ -257,15 +266,18 @@ impl Mesh {
         }
     }
 
-    async fn start_client(&mut self, name: &str, services: &[String]) {
+    async fn start_client(&mut self, name: &str, services: &[Service]) {
         let instance = format!("{name}-client");
         let folder = self.folder.path().join(&instance);
         std::fs::create_dir(&folder).unwrap();
         let mut config = self.config(name, &instance, "v1", &folder);
         for service in services {
-            writeln!(config, "[[upstream]]\nname = \"{service}\"").unwrap();
+            writeln!(config, "[[upstream]]\nname = \"{}\"", service.name).unwrap();
             config.push_str("bind = \"127.0.0.1:0\"\n");
-            if let Some(path) = self.contracts.get(service) {
+            if let Some(protocol) = service.declared {
+                writeln!(config, "protocol = \"{protocol}\"").unwrap();
+            }
+            if let Some(path) = self.contracts.get(&service.name) {
                 writeln!(config, "contract = {path:?}").unwrap();
             }
         }
@@ -383,10 +395,10 @@ impl Builder {
         for service in &self.services {
             mesh.start(service).await;
         }
-        let mut names: Vec<String> = self.services.iter().map(|s| s.name.clone()).collect();
-        names.dedup();
+        let mut upstreams = self.services.clone();
+        upstreams.dedup_by(|one, other| one.name == other.name);
         for client in &self.clients {
-            mesh.start_client(client, &names).await;
+            mesh.start_client(client, &upstreams).await;
         }
         test(&mut mesh).await;
         mesh.stop().await;

@@ -237,6 +237,13 @@ impl Tunnel {
         Self::over(address, config(Some(identity))).await
     }
 
+    /// To a sidecar's inbound port, as a Consul Envoy in front of a tcp service: it names no protocol.
+    pub async fn nameless(address: &str, identity: Identity) -> Self {
+        let mut config = config(Some(identity));
+        config.alpn_protocols.clear();
+        Self::over(address, config).await
+    }
+
     /// To an edge, as anybody who asks for HTTP/2.
     pub async fn public(address: &str) -> Self {
         Self::over(address, config(None)).await

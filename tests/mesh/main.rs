@@ -21,6 +21,7 @@ mod leaving;
 mod limit;
 mod memory;
 mod metadata;
+mod opaque;
 mod refused;
 mod registry_away;
 mod retry;

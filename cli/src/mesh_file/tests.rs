@@ -48,7 +48,7 @@ fn everything_that_can_be_said_is_understood() {
     let file = read(
         "version: 1\nintentions: allow\nregistry: http://127.0.0.1:8500/\nservices:\n  orders:\n    command: [outrigger, shop, orders]\n    \
          dir: usr\n    env: {A: 1.10, B: yes}\n    listen: unix\n    protocol: http2\n    check: {http: /up}\n    \
-         upstreams: [stock, {name: pay, bind: 15201}]\n    versions:\n      v1: {replicas: 2}\n      v2: {env: {A: two}, command: [/bin/sh]}\n      v3:\n    \
+         upstreams: [stock, {name: pay, bind: 15201, protocol: grpc}]\n    versions:\n      v1: {replicas: 2}\n      v2: {env: {A: two}, command: [/bin/sh]}\n      v3:\n    \
          edge: {plain: 8080}\n  stock: {command: [sh], listen: none}\n  pay: {command: [sh], protocol: tcp}\n",
     )
     .unwrap();
@@ -66,7 +66,8 @@ fn everything_that_can_be_said_is_understood() {
         orders.upstreams[1],
         Upstream {
             name: "pay".into(),
-            bind: Some(15201)
+            bind: Some(15201),
+            protocol: Some(Protocol::Grpc),
         }
     );
     assert_eq!(orders.edge, Some(8080));
@@ -209,6 +210,10 @@ fn mistakes_of_a_service_are_told_with_line_and_column() {
         (
             "    edge: {plain: 81}\n    upstreams: [{name: web, bind: 81}]\n",
             "mesh.yaml:6:17: port 81 of upstream \"web\" of \"web\"",
+        ),
+        (
+            "    upstreams: [{name: web, protocol: tcp}]\n",
+            "mesh.yaml:5:17: upstream \"web\" of \"web\" is tcp: it needs a bind",
         ),
     ];
     for (service, expected) in cases {

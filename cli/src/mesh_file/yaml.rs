@@ -63,11 +63,12 @@ pub(super) struct Edge {
     pub(super) plain: Spanned<u16>,
 }
 
-/// `inventory`, or `{name: payments, bind: 15201}`.
+/// `inventory`, or `{name: payments, bind: 15201, protocol: tcp}`.
 #[derive(Debug)]
 pub(super) struct Upstream {
     pub(super) name: String,
     pub(super) bind: Option<u16>,
+    pub(super) protocol: Option<super::Protocol>,
 }
 
 impl<'de> Deserialize<'de> for Upstream {
@@ -77,25 +78,32 @@ impl<'de> Deserialize<'de> for Upstream {
         struct Long {
             name: String,
             bind: Option<u16>,
+            protocol: Option<super::Protocol>,
         }
         struct Either;
         impl<'de> Visitor<'de> for Either {
             type Value = Upstream;
 
             fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.write_str("the name of a service, or {name: …, bind: <port>}")
+                formatter
+                    .write_str("the name of a service, or {name: …, bind: <port>, protocol: …}")
             }
 
             fn visit_str<E>(self, name: &str) -> Result<Upstream, E> {
                 Ok(Upstream {
                     name: name.to_owned(),
                     bind: None,
+                    protocol: None,
                 })
             }
 
             fn visit_map<M: MapAccess<'de>>(self, map: M) -> Result<Upstream, M::Error> {
-                let Long { name, bind } = Long::deserialize(MapAccessDeserializer::new(map))?;
-                Ok(Upstream { name, bind })
+                let long = Long::deserialize(MapAccessDeserializer::new(map))?;
+                Ok(Upstream {
+                    name: long.name,
+                    bind: long.bind,
+                    protocol: long.protocol,
+                })
             }
         }
         deserializer.deserialize_any(Either)

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::{Address, Addresses, Instance, SEARCH};
-use crate::mesh_file::Check;
+use crate::mesh_file::{Check, Protocol};
 
 /// How long calls in progress may take to end when the run stops: what is left of 5 s once the others have had their share.
 const GRACE: &str = "3s";
@@ -83,6 +83,8 @@ struct Upstream<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     bind: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    protocol: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     contract: Option<String>,
 }
 
@@ -146,6 +148,7 @@ impl Instance {
                 .map(|planned| Upstream {
                     name: &planned.name,
                     bind: upstream(planned),
+                    protocol: planned.protocol.map(Protocol::as_str),
                     contract: planned
                         .contract
                         .as_ref()

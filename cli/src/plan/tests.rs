@@ -246,6 +246,25 @@ fn a_sidecars_file_says_all_it_needs_and_later_what_was_bound() {
 }
 
 #[test]
+fn the_caller_of_a_tcp_service_is_told_so_unless_it_says_otherwise() {
+    let plan = plan(
+        "version: 1\nservices:\n  web:\n    command: [sh]\n    upstreams: [{name: nats, bind: 15201}, \
+         {name: mixed, bind: 15202, protocol: http}, {name: calls, bind: 15203}, portless]\n  \
+         nats: {command: [sh], protocol: tcp}\n  mixed: {command: [sh], protocol: tcp}\n  \
+         calls: {command: [sh]}\n  portless: {command: [sh], protocol: tcp}\n",
+    );
+    let file = plan.instances[0].sidecar_file("http://127.0.0.1:8500", None, None);
+    let file: toml::Table = file.unwrap().parse().unwrap();
+    let told: Vec<_> = file["upstream"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|upstream| upstream.get("protocol").and_then(toml::Value::as_str))
+        .collect();
+    assert_eq!(told, [Some("tcp"), Some("http"), None, None]);
+}
+
+#[test]
 fn ports_that_moved_are_known() {
     let plan = plan(FOREIGN);
     let moved = plan.instances[0].moved(&bound(&plan.instances[0]));

@@ -4,6 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::{Buf as _, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -31,6 +32,16 @@ impl Plain {
         match self {
             Self::Tcp(stream) => stream.peer_addr().ok(),
             Self::Unix(_) => None,
+        }
+    }
+
+    /// When it is dropped, its peer hears of a reset and not of an end. A Unix socket has no such word.
+    pub(crate) fn abort(&self) {
+        if let Self::Tcp(stream) = self {
+            let reset = socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO));
+            if let Err(err) = reset {
+                tracing::debug!(error = %err, "a connection ends without a reset");
+            }
         }
     }
 }
@@ -76,6 +87,22 @@ impl AsyncWrite for Plain {
 }
 
 // === impl Prefixed ===
+
+impl<IO> Prefixed<IO> {
+    /// Nothing was read yet.
+    pub(crate) fn unread(io: IO) -> Self {
+        Self {
+            read: BytesMut::new(),
+            io,
+        }
+    }
+}
+
+impl Prefixed<Plain> {
+    pub(crate) fn abort(&self) {
+        self.io.abort();
+    }
+}
 
 impl<IO: AsyncRead + Unpin> AsyncRead for Prefixed<IO> {
     fn poll_read(

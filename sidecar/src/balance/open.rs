@@ -149,6 +149,29 @@ fn tell(call: &mut Call, now: Instant) -> Result<(), Error> {
     Ok(())
 }
 
+/// Tells that an endpoint's breaker has changed.
+pub(crate) fn changed_to(
+    mode: Mode,
+    shared: &Shared,
+    upstream: &Upstream,
+    endpoint: &Endpoint,
+    reason: &str,
+) {
+    let to = match mode {
+        Mode::Closed => "closed",
+        Mode::Open => "open",
+        Mode::HalfOpen => "half_open",
+    };
+    shared.metrics.transition(&upstream.name, &endpoint.id, to);
+    tracing::info!(
+        service = &*upstream.name,
+        endpoint = &*endpoint.id,
+        to,
+        reason,
+        "breaker changed"
+    );
+}
+
 // === impl Attempt ===
 
 impl Attempt {
@@ -235,21 +258,8 @@ impl Report {
                 .store(millis + HOLD_MILLIS, Ordering::Relaxed);
         }
         if let Some(mode) = changed {
-            let to = match mode {
-                Mode::Closed => "closed",
-                Mode::Open => "open",
-                Mode::HalfOpen => "half_open",
-            };
-            self.shared
-                .metrics
-                .transition(&self.upstream.name, &self.endpoint.id, to);
-            tracing::info!(
-                service = &*self.upstream.name,
-                endpoint = &*self.endpoint.id,
-                to,
-                reason = outcome.reason_flag(),
-                "breaker changed"
-            );
+            let reason = outcome.reason_flag();
+            changed_to(mode, &self.shared, &self.upstream, &self.endpoint, reason);
         }
     }
 

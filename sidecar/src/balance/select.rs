@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 use tokio::time::Instant;
 
 use super::endpoint::Endpoint;
-use super::{Reach, ewma, p2c};
+use super::{Look, ewma, p2c};
 use crate::breaker::{self, Permit, guard};
 use crate::connect::State;
 use crate::snapshot::Target;
@@ -50,7 +50,7 @@ pub struct Time {
 /// Chooses among the targets in order: a later one only when nobody of the earlier ones can be asked.
 pub fn choose(
     targets: &[Arc<Target>],
-    reach: &impl Reach,
+    reach: &impl Look,
     config: &breaker::Config,
     tried: &[Arc<str>],
     time: Time,
@@ -80,7 +80,7 @@ pub fn choose(
 
 fn among(
     endpoints: &[Arc<Endpoint>],
-    reach: &impl Reach,
+    reach: &impl Look,
     config: &breaker::Config,
     tried: &[Arc<str>],
     time: Time,

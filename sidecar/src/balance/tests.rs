@@ -46,7 +46,7 @@ impl Fake {
     }
 }
 
-impl Reach for Fake {
+impl Look for Fake {
     fn state(&self, endpoint: &Arc<Endpoint>, _: Instant) -> State {
         self.states
             .borrow()
@@ -55,12 +55,14 @@ impl Reach for Fake {
             .unwrap_or(State::Idle)
     }
 
-    fn failure(&self, _: &Arc<Endpoint>) -> Option<Kind> {
-        None
-    }
-
     fn warm(&self, _: &Arc<Endpoint>) {
         self.warmed.set(self.warmed.get() + 1);
+    }
+}
+
+impl Reach for Fake {
+    fn failure(&self, _: &Arc<Endpoint>) -> Option<Kind> {
+        None
     }
 
     fn changed(&self) -> impl Future<Output = ()> + 'static {

@@ -104,9 +104,12 @@ pub struct Connect {
     /// TLS handshakes that others make with us.
     #[serde(with = "duration")]
     pub handshake: Duration,
-    /// HTTP/2 preface, protocol detection.
+    /// HTTP/2 preface, and the first bytes where nothing but HTTP is carried.
     #[serde(with = "duration")]
     pub preface: Duration,
+    /// An application says nothing on an upstream's own port for this long: it is carried as opaque TCP.
+    #[serde(with = "duration")]
+    pub protocol_detection: Duration,
     /// The body of a unary request from the internet: in all, and at least 1 KiB a second after the first ten.
     #[serde(with = "duration")]
     pub request_body: Duration,
@@ -362,6 +365,7 @@ impl Default for Connect {
             ping_timeout: Duration::from_secs(20),
             handshake: Duration::from_secs(5),
             preface: Duration::from_secs(5),
+            protocol_detection: Duration::from_secs(5),
             request_body: Duration::from_secs(60),
             header_block: Duration::from_secs(10),
             stream_progress: Duration::from_secs(60),

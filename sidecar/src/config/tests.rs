@@ -28,6 +28,7 @@ key = "/run/edge/tls.key"
 [[upstream]]
 name = "payments"
 bind = "127.0.0.1:15201"
+protocol = "grpc"
 contract = "/contracts/payments.binpb"
 [[upstream]]
 name = "inventory"
@@ -54,6 +55,7 @@ fn every_documented_key_is_read() {
     assert_eq!(application.check, Some(Check::Grpc(String::new())));
     assert_eq!(config.proxy_id(), "orders-v1-0-sidecar-proxy");
     assert_eq!(config.upstreams.len(), 2);
+    assert_eq!(config.upstreams[0].protocol, Some(AppProtocol::Grpc));
     assert_eq!(config.drain.grace, Duration::from_secs(3));
     assert_eq!(config.limits.mesh().max_concurrent_streams, 100);
     assert_eq!(config.limits.app_out().max_concurrent_streams, 1000);

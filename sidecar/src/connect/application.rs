@@ -81,8 +81,17 @@ impl Application {
 
     /// Whether a call is sent as HTTP/1.1. gRPC needs HTTP/2 whatever the application was declared to speak.
     pub(crate) fn speaks_http1(&self, protocol: Protocol) -> bool {
-        matches!(self.parts.protocol, AppProtocol::Http | AppProtocol::Tcp)
-            && protocol != Protocol::Grpc
+        self.parts.protocol == AppProtocol::Http && protocol != Protocol::Grpc
+    }
+
+    /// Whether it takes calls at all.
+    pub(crate) fn takes_calls(&self) -> bool {
+        self.parts.protocol != AppProtocol::Tcp
+    }
+
+    /// A connection for bytes that are no calls.
+    pub(crate) async fn dial(&self) -> Result<Plain, Error> {
+        self.reach().await
     }
 
     /// An HTTP/2 connection with room for one more call.

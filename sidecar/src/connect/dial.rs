@@ -22,16 +22,20 @@ use crate::config::Address;
 use crate::error::Kind;
 use crate::http2::client::{Client, Driver, Setup, connect};
 use crate::identity::{Material, Validity, certificate};
-use crate::tls::{ALPN, Cause};
+use crate::opaque::Word;
+use crate::tls::{ALPN, ALPN_OPAQUE, Cause};
 
 /// What rustls reads from: by itself it takes at most 4 KiB a system call.
 pub(crate) type Buffered = BufReader<TcpStream>;
 pub(crate) const READ_BUFFER: usize = 64 << 10;
 
+/// A connection to a mesh peer.
+pub(crate) type Secured = TlsStream<Buffered>;
+
 /// An open mesh connection, not yet driven by anybody.
 pub(super) struct Dialed {
     pub(super) client: Rc<Client>,
-    pub(super) driver: Driver<TlsStream<Buffered>>,
+    pub(super) driver: Driver<Secured>,
     /// The peer's leaf.
     pub(super) validity: Validity,
 }
@@ -47,6 +51,9 @@ pub(crate) enum Error {
         detail: String,
         cause: Cause,
     },
+    /// Only to bytes that are no calls.
+    #[error("{address} takes no connection: {}", .word.text())]
+    Refused { address: String, word: Word },
     #[error("there is no identity yet")]
     NoIdentity,
 }
@@ -58,6 +65,7 @@ impl Error {
         match self {
             Self::Connect { .. } => Kind::Connect,
             Self::Handshake { .. } => Kind::Handshake,
+            Self::Refused { word, .. } => word.refusal().unwrap_or(Kind::Protocol),
             Self::NoIdentity => Kind::NotReady,
         }
     }
@@ -69,6 +77,49 @@ pub(super) async fn mesh(
     identity: &Material,
     setup: &Setup,
 ) -> Result<Dialed, Error> {
+    let (stream, validity) = secure(endpoint, identity, ALPN).await?;
+    let (client, mut driver) = connect(stream, setup);
+    first_word(&mut driver)
+        .await
+        .map_err(|err| failed(endpoint, &err))?;
+    Ok(Dialed {
+        client,
+        driver,
+        validity,
+    })
+}
+
+/// Opens one for bytes that are no calls. A peer that agreed on it says first whether it lets us in; a Consul Envoy says nothing.
+pub(super) async fn opaque(
+    endpoint: &Endpoint,
+    identity: &Material,
+) -> Result<(Secured, Validity), Error> {
+    let (mut stream, validity) = secure(endpoint, identity, ALPN_OPAQUE).await?;
+    if stream.get_ref().1.alpn_protocol().is_some() {
+        let word = Word::read(&mut stream).await;
+        let strange = || io::Error::other("its first word is none that is known");
+        let word = word.and_then(|word| word.ok_or_else(strange));
+        let word = word.map_err(|err| failed(endpoint, &err))?;
+        if word != Word::Ready {
+            let address = endpoint.address.to_string();
+            return Err(Error::Refused { address, word });
+        }
+    }
+    let own = identity.validity;
+    let first = if own.not_after < validity.not_after {
+        own
+    } else {
+        validity
+    };
+    Ok((stream, first))
+}
+
+/// TCP and TLS; the peer's leaf is the one that is expected there.
+async fn secure(
+    endpoint: &Endpoint,
+    identity: &Material,
+    protocol: &[u8],
+) -> Result<(Secured, Validity), Error> {
     let refused = |detail: String| Error::Connect {
         address: endpoint.address.to_string(),
         detail,
@@ -77,47 +128,39 @@ pub(super) async fn mesh(
         .await
         .map_err(|err| refused(err.to_string()))?;
     tune(&stream).map_err(|err| refused(err.to_string()))?;
-    let failed = |err: &io::Error| Error::Handshake {
-        address: endpoint.address.to_string(),
-        detail: err.to_string(),
-        cause: Cause::of(err),
-    };
     let name = server_name(endpoint);
-    let connector = TlsConnector::from(identity.client(Arc::clone(&endpoint.identity)));
+    let connector = TlsConnector::from(identity.client(Arc::clone(&endpoint.identity), protocol));
     let stream = connector
         .connect(name, BufReader::with_capacity(READ_BUFFER, stream))
         .await
-        .map_err(|err| failed(&err))?;
-    if stream
-        .get_ref()
-        .1
+        .map_err(|err| failed(endpoint, &err))?;
+    let connection = stream.get_ref().1;
+    if connection
         .alpn_protocol()
-        .is_some_and(|protocol| protocol != ALPN)
+        .is_some_and(|agreed| agreed != protocol)
     {
-        return Err(failed(&io::Error::other(
-            rustls::Error::NoApplicationProtocol,
-        )));
+        let error = io::Error::other(rustls::Error::NoApplicationProtocol);
+        return Err(failed(endpoint, &error));
     }
-    let validity = stream
-        .get_ref()
-        .1
-        .peer_certificates()
-        .and_then(<[_]>::first)
-        .and_then(|leaf| certificate::read(leaf).ok())
-        .map(|facts| facts.validity);
-    let validity = validity
-        .ok_or_else(|| failed(&io::Error::other(rustls::Error::NoCertificatesPresented)))?;
-    let (client, mut driver) = connect(stream, setup);
-    first_word(&mut driver).await.map_err(|err| failed(&err))?;
-    Ok(Dialed {
-        client,
-        driver,
-        validity,
-    })
+    let leaf = connection.peer_certificates().and_then(<[_]>::first);
+    let facts = leaf.and_then(|leaf| certificate::read(leaf).ok());
+    let missing = || io::Error::other(rustls::Error::NoCertificatesPresented);
+    let validity = facts
+        .map(|facts| facts.validity)
+        .ok_or_else(|| failed(endpoint, &missing()))?;
+    Ok((stream, validity))
+}
+
+fn failed(endpoint: &Endpoint, err: &io::Error) -> Error {
+    Error::Handshake {
+        address: endpoint.address.to_string(),
+        detail: err.to_string(),
+        cause: Cause::of(err),
+    }
 }
 
 /// Drives the connection until the peer has said something.
-async fn first_word(driver: &mut Driver<TlsStream<Buffered>>) -> io::Result<()> {
+async fn first_word(driver: &mut Driver<Secured>) -> io::Result<()> {
     std::future::poll_fn(|cx| match driver.poll(cx) {
         Poll::Ready(Ok(())) => Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())),
         Poll::Ready(Err(err)) => Poll::Ready(Err(err)),

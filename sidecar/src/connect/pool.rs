@@ -29,7 +29,7 @@ use crate::error::{Error, Kind};
 use crate::http2;
 use crate::http2::client::{Client, PingTimes, Setup};
 use crate::http2::meter::Limit;
-use crate::identity::{Current, now};
+use crate::identity::{Current, Material, now};
 use crate::tls;
 
 /// Nobody asked for an endpoint for this long: it is not redialled by itself.
@@ -66,7 +66,7 @@ pub(crate) struct Parts {
 /// The mesh connections of one thread.
 #[derive(Debug)]
 pub struct Pool {
-    parts: Parts,
+    pub(super) parts: Parts,
     setup: Setup,
     entries: RefCell<HashMap<Arc<str>, Rc<Entry>>>,
     changed: Rc<Notify>,
@@ -273,36 +273,46 @@ impl Pool {
     }
 
     /// Many endpoints that come at once are not all dialled at once.
-    async fn wait_for_turn(&self, entry: &Entry) {
+    async fn wait_for_turn(&self, endpoint: &Endpoint) {
         let wait = self.turn();
         if !wait.is_zero() {
-            let endpoint = &entry.endpoint.id;
             self.parts
                 .bounds
-                .hit(Scope::Mesh, Limit::DialsPerSecond, endpoint);
+                .hit(Scope::Mesh, Limit::DialsPerSecond, &endpoint.id);
             sleep(wait).await;
         }
     }
 
     async fn attempt(&self, entry: &Entry) -> Result<Dialed, dial::Error> {
-        self.wait_for_turn(entry).await;
+        let endpoint = &*entry.endpoint;
+        self.dialed(endpoint, async |identity| {
+            dial::mesh(endpoint, &identity, &self.setup).await
+        })
+        .await
+    }
+
+    /// One attempt in its turn and its time; a failure is counted and told.
+    pub(super) async fn dialed<T>(
+        &self,
+        endpoint: &Endpoint,
+        dial: impl AsyncFnOnce(Arc<Material>) -> Result<T, dial::Error>,
+    ) -> Result<T, dial::Error> {
+        self.wait_for_turn(endpoint).await;
         let identity = self.parts.identity.load().ok_or(dial::Error::NoIdentity)?;
         let limit = self.parts.limits.connect.timeout;
-        let dialed = timeout(limit, dial::mesh(&entry.endpoint, &identity, &self.setup))
-            .await
-            .unwrap_or_else(|_| {
-                let detail = format!("no connection within {}", humantime::format_duration(limit));
-                Err(dial::Error::Connect {
-                    address: entry.endpoint.address.to_string(),
-                    detail,
-                })
-            });
+        let dialed = timeout(limit, dial(identity)).await.unwrap_or_else(|_| {
+            let detail = format!("no connection within {}", humantime::format_duration(limit));
+            Err(dial::Error::Connect {
+                address: endpoint.address.to_string(),
+                detail,
+            })
+        });
         if let Err(err) = &dialed {
             self.parts.metrics.failed.inc();
             if let dial::Error::Handshake { cause, .. } = err {
                 self.parts.handshakes.outbound(*cause);
             }
-            tracing::info!(endpoint = %entry.endpoint.id, error = %err, "endpoint not reached");
+            tracing::info!(endpoint = %endpoint.id, error = %err, "endpoint not reached");
         }
         dialed
     }

@@ -24,6 +24,7 @@ pub enum Limit {
     EmptyFrames,
     ConnectionBuffered,
     Preface,
+    ProtocolDetection,
     HeaderBlock,
     ConnectionIdle,
     StreamProgress,
@@ -39,7 +40,7 @@ pub enum Limit {
 }
 
 impl Limit {
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 29] = [
         Self::MaxConcurrentStreams,
         Self::HeaderList,
         Self::HeaderCount,
@@ -56,6 +57,7 @@ impl Limit {
         Self::EmptyFrames,
         Self::ConnectionBuffered,
         Self::Preface,
+        Self::ProtocolDetection,
         Self::HeaderBlock,
         Self::ConnectionIdle,
         Self::StreamProgress,
@@ -91,6 +93,7 @@ impl Limit {
             Self::EmptyFrames => "empty_frames",
             Self::ConnectionBuffered => "connection_buffered",
             Self::Preface => "preface",
+            Self::ProtocolDetection => "protocol_detection",
             Self::HeaderBlock => "header_block",
             Self::ConnectionIdle => "connection_idle",
             Self::StreamProgress => "stream_progress",
@@ -125,6 +128,7 @@ impl Limit {
             Self::EmptyFrames => "too_many_data_frames",
             Self::ConnectionBuffered => "too_much_buffered",
             Self::Preface => "no_preface_in_time",
+            Self::ProtocolDetection => "nothing_said_in_time",
             Self::HeaderBlock => "no_end_of_headers_in_time",
             Self::ConnectionIdle => "idle",
             Self::StreamProgress => "no_progress",

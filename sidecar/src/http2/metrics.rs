@@ -131,7 +131,9 @@ impl Metrics {
         let (name, connection) = (scope.name(), limits.of(scope));
         let is_foreign = |limit: &Limit| {
             let row = ROWS.iter().find(|row| row.name == limit.name());
-            row.is_some_and(|row| !row.applies_to(scope)) || Limit::OF_PROCESS.contains(limit)
+            row.is_some_and(|row| !row.applies_to(scope))
+                || Limit::OF_PROCESS.contains(limit)
+                || (*limit == Limit::ProtocolDetection && scope != Scope::AppOut)
         };
         for row in ROWS.iter().filter(|row| row.applies_to(scope)) {
             self.value(name, row.name, f64::from(connection.value(row)));
@@ -140,6 +142,10 @@ impl Metrics {
         self.value(name, Limit::Preface.name(), times.preface.as_secs_f64());
         let header_block = times.header_block.as_secs_f64();
         self.value(name, Limit::HeaderBlock.name(), header_block);
+        if scope == Scope::AppOut {
+            let detection = times.protocol_detection.as_secs_f64();
+            self.value(name, Limit::ProtocolDetection.name(), detection);
+        }
         for limit in Limit::ALL.iter().filter(|limit| !is_foreign(limit)) {
             self.hits(name, *limit);
         }
@@ -212,7 +218,7 @@ impl Metrics {
     }
 
     /// Bytes that all connections hold.
-    pub(super) fn buffered(&self) -> &Arc<Account> {
+    pub(crate) fn buffered(&self) -> &Arc<Account> {
         &self.buffered
     }
 
@@ -271,6 +277,8 @@ mod tests {
         for line in [
             "outrigger_limit{scope=\"edge\",limit=\"header_count\"} 100.0",
             "outrigger_limit{scope=\"app_in\",limit=\"preface\"} 5.0",
+            "outrigger_limit{scope=\"app_out\",limit=\"protocol_detection\"} 5.0",
+            "outrigger_limit_hits_total{scope=\"app_out\",limit=\"protocol_detection\"} 0",
             "outrigger_limit_hits_total{scope=\"mesh\",limit=\"ping_frames\"} 1",
             "outrigger_limit_hits_total{scope=\"edge\",limit=\"ping_frames\"} 0",
         ] {

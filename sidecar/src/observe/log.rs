@@ -83,7 +83,7 @@ fn method(promise: Option<&contract::Promise>, path: &str) -> String {
     }
 }
 
-fn millis(duration: Duration) -> f64 {
+pub(crate) fn millis(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1_000_000.0).round() / 1_000.0
 }
 

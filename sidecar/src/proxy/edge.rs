@@ -12,8 +12,9 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
+use super::accepted::Accepted;
 use super::drain::Class;
-use super::thread::{Accepted, Seed, held, sent_away};
+use super::thread::{Seed, held, sent_away};
 use crate::accept::admission;
 use crate::accept::bind::Bound;
 use crate::accept::detect::Spoken;
@@ -79,7 +80,7 @@ async fn serve(
             let seat = seed.shared.memory.seat();
             let ending = sent_away(class.ending(), &seat);
             let serving = accepted.serve(stream, ending, class.tasks.clone());
-            held((permit, seat), serving).await;
+            Box::pin(held((permit, seat), serving)).await;
         }
         Err(err) => {
             seed.handshakes.edge(Cause::of(&err));

@@ -9,8 +9,10 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
+use super::accepted::Accepted;
 use super::drain::Class;
-use super::thread::{Accepted, Seed, held, sent_away};
+use super::thread::{Seed, sent_away};
+use super::upstream;
 use crate::accept::admission;
 use crate::accept::bind::Bound;
 use crate::accept::stream::Plain;
@@ -19,13 +21,20 @@ use crate::connect::{self, Buffered, READ_BUFFER};
 use crate::http2::server::Ending;
 use crate::identity::spiffe::SpiffeId;
 use crate::identity::{Material, Validity, certificate, now};
+use crate::inbound;
+use crate::opaque::{self, Carried, Word};
+use crate::snapshot::Thread;
 use crate::stack::{Dispatch, Peer};
 use crate::tls::Cause;
 
 /// Starts the accept loop.
-pub(super) fn listen(seed: &Rc<Seed>, bound: Bound, dispatch: Rc<dyn Dispatch>) -> io::Result<()> {
+pub(super) fn listen(seed: &Rc<Seed>, bound: Bound, thread: &Rc<Thread>) -> io::Result<()> {
     let listener = bound.listen()?;
     let seed = Rc::clone(seed);
+    let inbound = Rc::new(Inbound {
+        dispatch: inbound::listener(thread),
+        thread: Rc::clone(thread),
+    });
     let class = seed.signals.inbound.clone();
     class.accepting.clone().spawn_local(async move {
         if !seed.has_identity(&class.leave).await {
@@ -34,9 +43,9 @@ pub(super) fn listen(seed: &Rc<Seed>, bound: Bound, dispatch: Rc<dyn Dispatch>) 
         let admission = Arc::clone(&seed.listeners.mesh);
         let (leave, tasks) = (class.leave.clone(), class.tasks.clone());
         accept::run(listener, admission, leave, |arrived| {
-            let (seed, dispatch, class) = (Rc::clone(&seed), Rc::clone(&dispatch), class.clone());
+            let (seed, inbound, class) = (Rc::clone(&seed), Rc::clone(&inbound), class.clone());
             tasks.spawn_local(async move {
-                Box::pin(serve(&seed, arrived, dispatch, &class)).await;
+                Box::pin(serve(&seed, arrived, &inbound, &class)).await;
             });
         })
         .await;
@@ -44,8 +53,16 @@ pub(super) fn listen(seed: &Rc<Seed>, bound: Bound, dispatch: Rc<dyn Dispatch>) 
     Ok(())
 }
 
-/// One inbound mesh connection: handshake, who it is, calls.
-async fn serve(seed: &Seed, arrived: Arrived, dispatch: Rc<dyn Dispatch>, class: &Class) {
+/// Where what arrives goes.
+struct Inbound {
+    /// Calls.
+    dispatch: Rc<dyn Dispatch>,
+    /// Other bytes.
+    thread: Rc<Thread>,
+}
+
+/// One inbound mesh connection: handshake, who it is, calls or bytes.
+async fn serve(seed: &Seed, arrived: Arrived, inbound: &Inbound, class: &Class) {
     let Arrived {
         stream,
         mut permit,
@@ -80,9 +97,30 @@ async fn serve(seed: &Seed, arrived: Arrived, dispatch: Rc<dyn Dispatch>, class:
     if !permit.counts_for(admission::Peer::Identity(peer.clone())) {
         return;
     }
-    let accepted = Accepted {
-        dispatch,
-        peer: Peer::Mesh(Arc::new(peer)),
+    let seat = seed.shared.memory.seat();
+    let ending = resting_on(&identity, validity, class);
+    let (peer, carried) = (Arc::new(peer), carried(seed, &stream));
+    match carried {
+        Carried::Calls => {
+            let accepted = calls(seed, inbound, peer);
+            let serving = accepted.serve(stream, sent_away(ending, &seat), class.tasks.clone());
+            Box::pin(serving).await;
+        }
+        Carried::Opaque { with_word } => {
+            let ended = upstream::ended(ending.cut, &seat);
+            let carrying = opaque::inbound::carry(&inbound.thread, stream, peer, with_word, ended);
+            Box::pin(carrying).await;
+        }
+        Carried::Mismatch => refuse(stream, &peer).await,
+    }
+    drop((permit, seat));
+}
+
+fn calls(seed: &Seed, inbound: &Inbound, peer: Arc<SpiffeId>) -> Accepted {
+    let limits = &seed.shared.config.limits;
+    Accepted {
+        dispatch: Rc::clone(&inbound.dispatch),
+        peer: Peer::Mesh(peer),
         agreed: None,
         limits: limits.mesh(),
         idle: limits.connect.idle,
@@ -90,11 +128,25 @@ async fn serve(seed: &Seed, arrived: Arrived, dispatch: Rc<dyn Dispatch>, class:
         header_block: limits.connect.header_block,
         patience: limits.connect.stream_progress,
         bounds: seed.shared.memory.metrics().clone(),
-    };
-    let seat = seed.shared.memory.seat();
-    let ending = sent_away(resting_on(&identity, validity, class), &seat);
-    let serving = accepted.serve(stream, ending, class.tasks.clone());
-    Box::pin(held((permit, seat), serving)).await;
+    }
+}
+
+fn carried(seed: &Seed, stream: &TlsStream<Buffered>) -> Carried {
+    let application = seed.shared.config.application.as_ref();
+    application.map_or(Carried::Calls, |application| {
+        opaque::agreed(stream.get_ref().1.alpn_protocol(), application.protocol)
+    })
+}
+
+/// The peer means bytes, our application takes calls.
+async fn refuse(mut stream: TlsStream<Buffered>, peer: &SpiffeId) {
+    tracing::info!(
+        %peer,
+        "a peer means opaque TCP, but application.protocol is not tcp; declare it so, or leave protocol = \"tcp\" out of the peer's upstream"
+    );
+    if let Err(err) = Word::Mismatch.write(&mut stream).await {
+        tracing::debug!(error = %err, "the peer did not wait for an answer");
+    }
 }
 
 fn peer(stream: &TlsStream<Buffered>) -> Option<(SpiffeId, Validity)> {

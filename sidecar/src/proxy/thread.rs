@@ -14,23 +14,24 @@ use tokio::time::{interval, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::accepted::Accepted;
 use super::drain::{Class, Signals};
 use super::edge as public;
 use super::sockets::Sockets;
+use super::upstream::Port;
 use super::{Error, mutual};
 use crate::accept::admission::{self, Admission, Permit};
 use crate::accept::bind::Bound;
-use crate::accept::detect::{Spoken, detect};
 use crate::accept::rate::Rate;
 use crate::accept::{self, Arrived};
-use crate::config::{Connection, Limits, Scope};
+use crate::config::{Limits, Scope};
 use crate::connect::{self, Application, Pool};
 use crate::http2::server::Ending;
 use crate::identity::Current;
 use crate::snapshot::{Shared, Thread};
 use crate::stack::{Dispatch, Peer};
 use crate::tls;
-use crate::{edge, http1, http2, inbound, memory, outbound};
+use crate::{edge, http2, memory, outbound};
 
 /// Connections of our application that carry nothing are closed.
 const LOCAL_IDLE: Duration = Duration::from_secs(900);
@@ -231,6 +232,7 @@ impl Listening {
             outbound::listener(&self.thread, None),
             &listeners.app_out,
             LOCAL_IDLE,
+            None,
         )?;
         for (name, bound) in sockets.upstreams {
             let dispatch = outbound::listener(&self.thread, Some(&name));
@@ -240,6 +242,7 @@ impl Listening {
                 dispatch,
                 &listeners.app_out,
                 LOCAL_IDLE,
+                Port::new(&self.thread, &name),
             )?;
         }
         if let Some(bound) = sockets.edge {
@@ -249,6 +252,7 @@ impl Listening {
                 edge::listener(&self.thread),
                 &listeners.edge,
                 public::IDLE,
+                None,
             )?;
         }
         if let (Some(bound), Some(certificate)) = (sockets.edge_tls, &self.seed.certificate) {
@@ -256,12 +260,12 @@ impl Listening {
             public::listen(&self.seed, bound, Arc::clone(certificate), dispatch)?;
         }
         if let Some(bound) = sockets.inbound {
-            mutual::listen(&self.seed, bound, inbound::listener(&self.thread))?;
+            mutual::listen(&self.seed, bound, &self.thread)?;
         }
         Ok(())
     }
 
-    /// A listener in clear: our application's, or the public's.
+    /// A listener in clear: our application's, `own` where it is for one upstream alone, or the public's.
     fn plain(
         &self,
         bound: Bound,
@@ -269,6 +273,7 @@ impl Listening {
         dispatch: Rc<dyn Dispatch>,
         admission: &Arc<Admission>,
         idle: Duration,
+        own: Option<Rc<Port>>,
     ) -> io::Result<()> {
         let listener = bound.listen()?;
         let seed = Rc::clone(&self.seed);
@@ -315,9 +320,18 @@ impl Listening {
                     bounds: seed.shared.memory.metrics().clone(),
                 };
                 let seat = seed.shared.memory.seat();
-                let ending = sent_away(class.ending(), &seat);
-                let serving = accepted.serve(stream, ending, class.tasks.clone());
-                tasks.spawn_local(held((permit, seat), serving));
+                let (own, class) = (own.clone(), class.clone());
+                tasks.spawn_local(async move {
+                    match own {
+                        Some(own) => Box::pin(own.serve(stream, accepted, &class, &seat)).await,
+                        None => {
+                            let ending = sent_away(class.ending(), &seat);
+                            let serving = accepted.serve(stream, ending, class.tasks.clone());
+                            Box::pin(serving).await;
+                        }
+                    }
+                    drop((permit, seat));
+                });
             })
             .await;
         });
@@ -372,79 +386,5 @@ impl Seed {
             }
         }
         self.has_identity(leave).await
-    }
-}
-
-/// What a connection is served with.
-pub(super) struct Accepted {
-    pub(super) dispatch: Rc<dyn Dispatch>,
-    pub(super) peer: Peer,
-    /// The only thing that may be spoken, if both sides have said so before.
-    pub(super) agreed: Option<Spoken>,
-    pub(super) limits: Connection,
-    pub(super) idle: Duration,
-    pub(super) preface: Duration,
-    pub(super) header_block: Duration,
-    pub(super) patience: Duration,
-    pub(super) bounds: http2::Metrics,
-}
-
-// === impl Accepted ===
-
-impl Accepted {
-    pub(super) async fn serve<IO, L, C>(self, io: IO, ending: Ending<L, C>, tasks: TaskTracker)
-    where
-        IO: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + 'static,
-        L: Future<Output = ()>,
-        C: Future<Output = ()>,
-    {
-        let Self {
-            dispatch,
-            peer,
-            agreed,
-            limits,
-            idle,
-            preface,
-            header_block,
-            patience,
-            bounds,
-        } = self;
-        match timeout(preface, detect(io)).await {
-            Ok(Ok((spoken, _))) if agreed.is_some_and(|agreed| agreed != spoken) => {
-                tracing::debug!(peer = ?peer, ?spoken, ?agreed, "a connection does not speak what it agreed to");
-            }
-            Ok(Ok((Spoken::Http2, io))) => {
-                let accepted = http2::server::Accepted {
-                    dispatch,
-                    peer,
-                    limits,
-                    idle,
-                    preface,
-                    header_block,
-                    patience,
-                    metrics: bounds,
-                };
-                http2::server::serve(io, Rc::new(accepted), ending, tasks).await;
-            }
-            Ok(Ok((Spoken::Http1, io))) => {
-                let accepted = http1::server::Accepted {
-                    dispatch,
-                    peer,
-                    limits,
-                    idle,
-                    header_block,
-                    patience,
-                    metrics: bounds,
-                };
-                http1::server::serve(io, Rc::new(accepted), ending).await;
-            }
-            Ok(Ok((Spoken::Neither, _))) => {
-                tracing::debug!(peer = ?peer, "a connection speaks neither HTTP/2 nor HTTP/1");
-            }
-            Ok(Err(err)) => {
-                tracing::debug!(error = %err, "a connection ended before it said anything");
-            }
-            Err(_) => tracing::debug!("a connection said nothing in time"),
-        }
     }
 }

@@ -39,6 +39,8 @@ pub enum Error {
 #[derive(Debug)]
 pub struct Chain {
     root: Step,
+    /// What the registry says is spoken: `tcp` also where nobody has declared anything.
+    pub protocol: Box<str>,
     pub leaves: Vec<Arc<Leaf>>,
     /// All targets, failover included.
     pub targets: Vec<Arc<Target>>,
@@ -109,9 +111,15 @@ impl Chain {
         }
         Ok(Self {
             root,
+            protocol: chain.protocol.as_str().into(),
             leaves: compiler.leaves.into_iter().map(Arc::new).collect(),
             targets,
         })
+    }
+
+    /// Nobody has said that calls are spoken.
+    pub fn is_opaque(&self) -> bool {
+        matches!(&*self.protocol, "tcp" | "")
     }
 
     /// First matching route, weighted draw per splitter; `None` = nothing matches.
@@ -121,15 +129,35 @@ impl Chain {
         random: &mut impl FnMut() -> f64,
         ready: &dyn Fn(&Leaf) -> bool,
     ) -> Option<Walked> {
+        let first = |routes: &[(Matcher, Step)]| {
+            routes
+                .iter()
+                .position(|(matcher, _)| matcher.matches(request))
+        };
+        self.descend(first, random, ready)
+    }
+
+    /// Where bytes go that are no call: nothing of them matches a route but the last one, which takes everything.
+    pub fn walk_connection(
+        &self,
+        random: &mut impl FnMut() -> f64,
+        ready: &dyn Fn(&Leaf) -> bool,
+    ) -> Option<Walked> {
+        self.descend(|routes| routes.len().checked_sub(1), random, ready)
+    }
+
+    fn descend(
+        &self,
+        route: impl Fn(&[(Matcher, Step)]) -> Option<usize>,
+        random: &mut impl FnMut() -> f64,
+        ready: &dyn Fn(&Leaf) -> bool,
+    ) -> Option<Walked> {
         let mut step = &self.root;
         let mut how = None;
         loop {
             step = match step {
                 Step::Leaf(leaf) => return Some(Walked { leaf: *leaf, how }),
-                Step::Route(routes) => routes
-                    .iter()
-                    .find(|(matcher, _)| matcher.matches(request))
-                    .map(|(_, step)| step)?,
+                Step::Route(routes) => &routes.get(route(routes)?)?.1,
                 Step::Split { weights, legs } => {
                     let (leg, chosen) =
                         split::choose(weights, |leg| self.any_ready(&legs[leg], ready), random)?;

@@ -35,8 +35,8 @@ impl Template {
         })
     }
 
-    /// The configuration for a peer that has to be `expected`.
-    pub(crate) fn expecting(&self, expected: Arc<SpiffeId>) -> Arc<ClientConfig> {
+    /// The configuration for a peer that has to be `expected`, to speak `protocol` with it.
+    pub(crate) fn expecting(&self, expected: Arc<SpiffeId>, protocol: &[u8]) -> Arc<ClientConfig> {
         let mut config = ClientConfig::builder_with_provider(Arc::clone(&self.provider))
             .with_protocol_versions(&[&rustls::version::TLS13])
             .expect("the provider has TLS 1.3 suites")
@@ -46,7 +46,7 @@ impl Template {
                 expected,
             )))
             .with_client_cert_resolver(Arc::clone(&self.certificate));
-        config.alpn_protocols = vec![super::ALPN.to_vec()];
+        config.alpn_protocols = vec![protocol.to_vec()];
         config.resumption = Resumption::disabled();
         config.enable_early_data = false;
         Arc::new(config)

@@ -19,7 +19,7 @@ pub(crate) fn config(
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .with_client_cert_verifier(Arc::new(Callers::new(roots, trust_domain)))
         .with_single_cert(chain.to_vec(), key)?;
-    config.alpn_protocols = vec![super::ALPN.to_vec()];
+    config.alpn_protocols = vec![super::ALPN.to_vec(), super::ALPN_OPAQUE.to_vec()];
     config.send_tls13_tickets = 0;
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.max_early_data_size = 0;

@@ -144,9 +144,18 @@ impl Reader<'_> {
                     format!("upstream {wanted:?} of {:?} is listed twice", name.value),
                 );
             }
+            let (bind, protocol) = (upstream.value.bind, upstream.value.protocol);
+            if protocol == Some(Protocol::Tcp) && bind.is_none() {
+                let message = format!(
+                    "upstream {wanted:?} of {:?} is tcp: it needs a bind, a port of its own",
+                    name.value
+                );
+                self.problems.add(upstream, message);
+            }
             upstreams.push(Upstream {
                 name: wanted.clone(),
-                bind: upstream.value.bind,
+                bind,
+                protocol,
             });
         }
         upstreams

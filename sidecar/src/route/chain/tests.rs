@@ -71,6 +71,18 @@ fn a_default_chain_has_one_leaf() {
 }
 
 #[test]
+fn a_chain_is_opaque_unless_somebody_says_what_is_spoken() {
+    for (protocol, expected) in [("", true), ("tcp", true), ("http", false), ("grpc", false)] {
+        let chain = compile(json!({"Protocol": protocol, "StartNode": "resolver:web", "Nodes": {"resolver:web": resolver("web")}, "Targets": targets(&["web"])})).unwrap();
+        assert_eq!(chain.is_opaque(), expected, "{protocol}");
+        assert_eq!(
+            chain.walk_connection(&mut || 0.5, &|_| true).unwrap().leaf,
+            0
+        );
+    }
+}
+
+#[test]
 fn a_splitter_draws_and_gives_an_empty_legs_calls_away() {
     let chain = compile(split()).unwrap();
     assert_eq!(
@@ -118,6 +130,11 @@ fn a_router_takes_the_first_route_that_matches() {
         "admin"
     );
     assert_eq!(walk(&chain, "/s.S/M", 0.0, &|_| true).unwrap().0, "web");
+    let bytes = chain.walk_connection(&mut || 0.0, &|_| true).unwrap();
+    assert_eq!(
+        &*chain.leaves[bytes.leaf].targets[0].id, "web",
+        "the last route"
+    );
     let limits: Vec<_> = chain.leaves.iter().map(|leaf| leaf.limit).collect();
     assert_eq!(
         limits,
