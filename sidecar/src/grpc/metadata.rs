@@ -90,7 +90,8 @@ mod tests {
             (None, 1, None),
             (None, 2, Some("1")),
             (Some("3"), 2, Some("4")),
-            (Some("3"), 1, Some("3")),
+            // What it said goes on as it is.
+            (Some("3"), 1, None),
             (Some("x"), 3, Some("2")),
         ] {
             let mut headers = HeaderMap::new();
