@@ -13,6 +13,9 @@ mod limit;
 /// Bytes that calls hold.
 mod account;
 
+/// What heads of calls hold.
+mod room;
+
 /// Where calls are refused.
 mod stage;
 
@@ -29,11 +32,13 @@ use tokio_util::sync::CancellationToken;
 use crate::config::{self, Limits, Process};
 use crate::http2;
 use crate::http2::meter::Limit;
+use crate::stack::Call;
 
 pub(crate) use account::Account;
 pub use account::Held;
 pub(crate) use allocator::give_back;
 pub use level::{Level, Marks};
+pub use room::Room;
 pub use stage::layer;
 
 /// Between two looks at what is used; while much is, they are closer.
@@ -106,7 +111,8 @@ impl Guard {
     pub(crate) fn new(limits: &Limits, has_edge: bool) -> Result<Arc<Self>, config::Error> {
         let bounds = limits.process(has_edge, limit::of_cgroup())?;
         let buffered = Account::new(bounds.buffered_bytes);
-        let metrics = http2::Metrics::new(Arc::clone(&buffered));
+        let headers = Account::new(bounds.header_memory);
+        let metrics = http2::Metrics::new(Arc::clone(&buffered), Arc::clone(&headers));
         metrics.state(limits, &bounds);
         Ok(Arc::new(Self {
             marks: Marks {
@@ -116,7 +122,7 @@ impl Guard {
             },
             level: AtomicU8::new(0),
             used: AtomicU64::new(0),
-            headers: Account::new(bounds.header_memory),
+            headers,
             buffered,
             open: Mutex::default(),
             orders: watch::Sender::default(),
@@ -139,13 +145,17 @@ impl Guard {
         is_short
     }
 
-    /// Room for a call's header list; `None`: there is none left.
-    pub(crate) fn hold_headers(&self, bytes: u64) -> Option<Held> {
-        let held = self.headers.hold(bytes);
-        if held.is_none() {
+    /// Room for a call's head; `false`: there is none left.
+    pub(crate) fn has_room(&self, call: &mut Call) -> bool {
+        if let Room::Unasked = call.room {
+            let beside = call.authority.len() + call.uri.path().len();
+            call.room = Room::ask(&self.headers, &call.headers, beside);
+        }
+        let is_refused = matches!(call.room, Room::Refused);
+        if is_refused {
             self.hit(Limit::HeaderMemory);
         }
-        held
+        !is_refused
     }
 
     /// A connection was accepted.
@@ -356,14 +366,5 @@ mod tests {
             guard.look(MIB, now, &mut last);
             assert_eq!(orders.borrow().keep_credit, expected, "{buffered}");
         }
-    }
-
-    #[test]
-    fn header_lists_have_a_bound_together() {
-        let guard = guard(100);
-        let first = guard.hold_headers(1000).unwrap();
-        assert!(guard.hold_headers(1).is_none());
-        drop(first);
-        assert!(guard.hold_headers(1).is_some());
     }
 }

@@ -7,6 +7,7 @@
 
 mod admission;
 mod attack;
+mod bomb;
 mod breaker;
 mod deadline;
 mod drain;

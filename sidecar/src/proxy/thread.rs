@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::watch;
-use tokio::time::{interval, timeout};
+use tokio::time::{Instant, interval, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -409,6 +409,7 @@ impl Accepted {
             patience,
             bounds,
         } = self;
+        let begun = Instant::now();
         match timeout(preface, detect(io)).await {
             Ok(Ok((spoken, _))) if agreed.is_some_and(|agreed| agreed != spoken) => {
                 tracing::debug!(peer = ?peer, ?spoken, ?agreed, "a connection does not speak what it agreed to");
@@ -419,7 +420,7 @@ impl Accepted {
                     peer,
                     limits,
                     idle,
-                    preface,
+                    preface: preface.saturating_sub(begun.elapsed()),
                     header_block,
                     patience,
                     metrics: bounds,
@@ -444,7 +445,7 @@ impl Accepted {
             Ok(Err(err)) => {
                 tracing::debug!(error = %err, "a connection ended before it said anything");
             }
-            Err(_) => tracing::debug!("a connection said nothing in time"),
+            Err(_) => bounds.hit(limits.scope, http2::Limit::Preface, &peer),
         }
     }
 }

@@ -471,7 +471,7 @@ async fn b7_a_block_of_fields_that_never_ends_is_let_go_after_ten_seconds() {
 async fn what_waits_is_counted_and_the_largest_holder_goes_when_memory_is_short() {
     let held = crate::memory::Account::new(u64::MAX);
     let setup = Setup {
-        metrics: Metrics::new(std::sync::Arc::clone(&held)),
+        metrics: Metrics::new(std::sync::Arc::clone(&held), std::sync::Arc::default()),
         ..setup()
     };
     with_peer(setup, 1 << 20, async |client, mut peer, _driven| {
