@@ -51,6 +51,8 @@ const SENT_AWAY_EVERY: Duration = Duration::from_secs(1);
 const RESET_EVERY: Duration = Duration::from_millis(100);
 /// While calls are refused, the allocator gives back what it keeps: nothing else would, where nothing is done.
 const GIVEN_BACK_EVERY: Duration = Duration::from_millis(250);
+/// Bytes that calls held together and hold no more: from so many on the allocator gives back what it kept for them.
+const MANY: u64 = 8 << 20;
 /// One part in so many of the memory is little.
 const LITTLE: u64 = 16;
 /// Of the connections, one in so many is sent away.
@@ -102,6 +104,8 @@ struct Last {
     sent_away: Option<Instant>,
     reset: Option<Instant>,
     given_back: Option<Instant>,
+    /// The most that was held since then.
+    most_held: u64,
 }
 
 // === impl Guard ===
@@ -217,7 +221,11 @@ impl Guard {
             },
             keep_credit: is_over,
             give_back: level >= Level::Refuse
-                && is_due(&mut last.given_back, now, GIVEN_BACK_EVERY),
+                && is_due(&mut last.given_back, now, GIVEN_BACK_EVERY)
+                || has_fallen(
+                    &mut last.most_held,
+                    self.headers.used() + self.buffered.used(),
+                ),
         };
         if is_over && !self.orders.borrow().keep_credit {
             self.hit(Limit::BufferedBytes);
@@ -277,6 +285,16 @@ impl Guard {
     fn open(&self) -> MutexGuard<'_, Open> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether little is left of the many bytes that were held since it was asked with that answer.
+fn has_fallen(most: &mut u64, held: u64) -> bool {
+    *most = held.max(*most);
+    let has_fallen = *most >= MANY && held <= *most / 8;
+    if has_fallen {
+        *most = held;
+    }
+    has_fallen
 }
 
 /// Whether something may be done again, and then it is.
@@ -353,6 +371,29 @@ mod tests {
         assert!(!guard.is_short());
         drop(seats);
         assert!(guard.open().connections.is_empty());
+    }
+
+    #[test]
+    fn what_many_calls_held_is_given_back_once_they_are_gone() {
+        let mut most = 0;
+        let fallen = |held: u64| has_fallen(&mut most, held);
+        let held = [
+            0,
+            MANY - 1,
+            0,
+            MANY,
+            MANY / 8 + 1,
+            MANY / 8,
+            0,
+            2 * MANY,
+            0,
+            0,
+        ];
+        let expected = [5, 8];
+        let found = held.map(fallen);
+        for (place, found) in found.into_iter().enumerate() {
+            assert_eq!(found, expected.contains(&place), "{place}: {}", held[place]);
+        }
     }
 
     #[test]

@@ -1,17 +1,10 @@
 //! Bounds of HTTP/2 connections, on each kind of listener: exactly at the bound the connection lives, one past it the peer sees
 //! what is documented, the metric counts it, and a neighbour is served.
 
-use std::time::Duration;
-
-use outrigger_tests::figure;
 use outrigger_tests::mesh::Service;
 use outrigger_tests::raw::{self, ACK, END_HEADERS, END_STREAM, Frame, Raw, frame, kind};
 use outrigger_tests::sidecar::Sidecar;
-use outrigger_tests::{Mesh, eventually, settings, tls};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
-use tokio::task::JoinSet;
-use tokio::time::Instant;
+use outrigger_tests::{Mesh, eventually, tls};
 
 /// The same small numbers everywhere, so that a table suits all.
 const SETTINGS: &str = "max_concurrent_streams = 12
@@ -332,75 +325,6 @@ async fn who_says_nothing_or_stops_in_a_head_is_let_go_at_its_time() {
                 rises(orders, "edge", limit, 0.0).await;
             }
             neighbour_is_served(edge).await;
-        })
-        .await;
-}
-
-/// A peer that is slow in one of these ways, let go when its time is over.
-async fn slow(edge: String, way: u64) -> Duration {
-    let mut stream = TcpStream::connect(edge).await.unwrap();
-    let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".as_slice();
-    let half_head = || {
-        let block = raw::block(&raw::grpc("orders", "/test.Echo/Echo"));
-        let head = frame(kind::HEADERS, 0, 1, &block);
-        [preface, &frame(kind::SETTINGS, 0, 0, &[]), &head].concat()
-    };
-    let said = match way {
-        0 => Vec::new(),
-        1 => b"PRI * HT".to_vec(),
-        2 => preface.to_vec(),
-        3 => half_head(),
-        4 => b"GET / HTTP/1.1\r\nHost: or".to_vec(),
-        _ => b"POST /a HTTP/1.1\r\nHost: orders\r\nContent-Length: 9\r\n\r\n1".to_vec(),
-    };
-    stream.write_all(&said).await.unwrap();
-    let begun = Instant::now();
-    let mut said = Vec::new();
-    // However it is closed.
-    let _: std::io::Result<usize> = stream.read_to_end(&mut said).await;
-    if way == 5 {
-        let text = String::from_utf8_lossy(&said);
-        assert!(text.starts_with("HTTP/1.1 408 "), "{text}");
-    }
-    begun.elapsed()
-}
-
-/// B7. Six ways to be slow, and so many peers each: `OUTRIGGER_SLOW_PEERS` (1,000 at once: 167).
-#[tokio::test]
-async fn b7_slow_peers_are_let_go_at_their_time_and_good_calls_do_not_notice() {
-    let peers = settings::number("OUTRIGGER_SLOW_PEERS", 10);
-    let timers = "[limits.connect]\npreface = \"2s\"\nheader_block = \"2s\"\nrequest_body = \"2s\"\n[limits.edge]\nconnections_per_peer = 10000\n";
-    Mesh::builder()
-        .service(Service::new("orders").protocol("http2").edge())
-        .settings(timers)
-        .run(async |mesh| {
-            let orders = mesh.sidecar("orders");
-            let edge = orders.addresses.edge.as_ref().unwrap();
-            let mut good = Raw::connect(edge).await;
-            let mut slow_ones = JoinSet::new();
-            for number in 0..6 * peers {
-                slow_ones.spawn(slow(edge.clone(), number % 6));
-            }
-            let mut slowest = Duration::ZERO;
-            let mut calls = 0;
-            while !slow_ones.is_empty() {
-                let begun = Instant::now();
-                assert!(answered(&mut good, id(calls)).await);
-                slowest = slowest.max(begun.elapsed());
-                calls += 1;
-                while let Some(lasted) = slow_ones.try_join_next() {
-                    let lasted = lasted.unwrap();
-                    let (least, most) = (Duration::from_secs(1), Duration::from_secs(4));
-                    assert!((least..most).contains(&lasted), "{lasted:?}");
-                }
-            }
-            figure::tell(&format!(
-                "{calls} good calls meanwhile, the slowest {slowest:?}"
-            ));
-            assert!(slowest < Duration::from_secs(1), "{slowest:?}");
-            for limit in ["preface", "header_block", "request_body"] {
-                rises(orders, "edge", limit, 0.0).await;
-            }
         })
         .await;
 }

@@ -28,6 +28,7 @@ mod rolling;
 mod rotation;
 mod routing;
 mod run;
+mod slow;
 mod soak;
 mod split;
 mod spoof;
