@@ -1,6 +1,9 @@
 //! Bounds of HTTP/2 connections, on each kind of listener: exactly at the bound the connection lives, one past it the peer sees
 //! what is documented, the metric counts it, and a neighbour is served.
 
+/// Every bound has its test.
+mod row;
+
 use outrigger_tests::mesh::Service;
 use outrigger_tests::raw::{self, ACK, END_HEADERS, END_STREAM, Frame, Raw, frame, kind};
 use outrigger_tests::sidecar::Sidecar;
@@ -10,6 +13,7 @@ use outrigger_tests::{Mesh, eventually, tls};
 const SETTINGS: &str = "max_concurrent_streams = 12
 continuation_frames = 5
 pending_accept_resets = 12
+premature_resets = 20
 library_resets = 10
 priority_frames = 10
 window_update_frames = 1
@@ -19,6 +23,9 @@ unknown_frames = 10
 empty_frames = 10
 ";
 
+/// SETTINGS_INITIAL_WINDOW_SIZE, and what it becomes at the edge.
+const INITIAL_WINDOW: u16 = 4;
+const KNOWN_WINDOW: u32 = 40_000;
 /// ENHANCE_YOUR_CALM.
 const CALM: u32 = 11;
 const REFUSED: u32 = 7;
@@ -127,6 +134,16 @@ pub(crate) async fn neighbour_is_served(address: &str) {
 
 /// A unary call on this stream is answered with an end.
 pub(crate) async fn answered(raw: &mut Raw, stream: u32) -> bool {
+    echo(raw, stream).await.is_some()
+}
+
+/// The same; the frames before its end.
+async fn answered_after(raw: &mut Raw, stream: u32) -> Vec<Frame> {
+    let (before, _) = echo(raw, stream).await.expect("an answer");
+    before
+}
+
+async fn echo(raw: &mut Raw, stream: u32) -> Option<(Vec<Frame>, Frame)> {
     let block = raw::block(&raw::grpc("orders", "/test.Echo/Echo"));
     raw.send(&frame(kind::HEADERS, END_HEADERS, stream, &block))
         .await;
@@ -135,7 +152,7 @@ pub(crate) async fn answered(raw: &mut Raw, stream: u32) -> bool {
     let is_end = |frame: &Frame| {
         frame.stream == stream && frame.kind == kind::HEADERS && frame.flags & END_STREAM != 0
     };
-    raw.until(is_end).await.is_some()
+    raw.until(is_end).await
 }
 
 async fn repeated_frames(scope: &str, address: &str, sidecar: &Sidecar) {
@@ -156,7 +173,7 @@ async fn repeated_frames(scope: &str, address: &str, sidecar: &Sidecar) {
 }
 
 async fn pings(scope: &str, address: &str, sidecar: &Sidecar) {
-    let before = hits(sidecar, scope, "ping_frames").await;
+    let before = hits(sidecar, scope, PINGS).await;
     let ping = |_| frame(kind::PING, 0, 0, &[7; 8]);
     let mut raw = Raw::connect(address).await;
     // Ten, and two that are forgiven; the last is the one that asks.
@@ -169,12 +186,69 @@ async fn pings(scope: &str, address: &str, sidecar: &Sidecar) {
         Some((CALM, "too_many_pings".to_owned())),
         "{scope}"
     );
-    rises(sidecar, scope, "ping_frames", before).await;
+    rises(sidecar, scope, PINGS, before).await;
     neighbour_is_served(address).await;
 }
 
+/// The bounds whose text is not in [`REPEATED`].
+const PINGS: &str = "ping_frames";
+const STREAMS: &str = "max_concurrent_streams";
+const PREMATURE: &str = "premature_resets";
+const HEADS: [&str; 2] = ["header_count", "header_list"];
+const KNOWN: &str = "known_stream_window";
+
+/// Rows that a peer exceeds here.
+pub(crate) fn exceeded() -> Vec<&'static str> {
+    let repeated = REPEATED.iter().map(|(limit, ..)| *limit);
+    let others = [PINGS, STREAMS, PREMATURE, KNOWN].into_iter().chain(HEADS);
+    repeated.chain(others).collect()
+}
+
+/// Opened, looked at and reset: so many are nobody's business, and one more says what the peer is.
+async fn premature(scope: &str, address: &str, sidecar: &Sidecar) {
+    let before = hits(sidecar, scope, PREMATURE).await;
+    let mut raw = Raw::connect(address).await;
+    for tenth in 0..2 {
+        let ten = |each: fn(u32) -> Vec<u8>| many(10, |number| each(id(10 * tenth + number)));
+        raw.send(&ten(|stream| head(stream, 0))).await;
+        raw.is_alive().await.unwrap();
+        raw.send(&ten(reset)).await;
+    }
+    let alive = raw.is_alive().await;
+    assert!(alive.is_ok(), "{scope} at 20: {alive:?}");
+    assert_eq!(hits(sidecar, scope, PREMATURE).await, before, "{scope}");
+    raw.send(&head(id(20), 0)).await;
+    raw.is_alive().await.unwrap();
+    raw.send(&reset(id(20))).await;
+    if scope == "edge" {
+        let goodbye = raw.goodbye().await.map(|(_, code, text)| (code, text));
+        assert_eq!(
+            goodbye,
+            Some((CALM, "too_many_premature_resets".to_owned()))
+        );
+    } else {
+        let alive = raw.is_alive().await;
+        assert!(alive.is_ok(), "{scope}: told only: {alive:?}");
+    }
+    rises(sidecar, scope, PREMATURE, before).await;
+    neighbour_is_served(address).await;
+}
+
+/// Who has had ten calls gets wider windows, and nobody before.
+async fn known(address: &str) {
+    let mut raw = Raw::connect(address).await;
+    let is_wider = |frame: &Frame| frame.setting(INITIAL_WINDOW) == Some(KNOWN_WINDOW);
+    for number in 0..10 {
+        let (before, is_last) = (answered_after(&mut raw, id(number)).await, number == 9);
+        assert!(!before.iter().any(is_wider), "{number}");
+        if is_last {
+            raw.until(is_wider).await.expect("a wider window");
+        }
+    }
+}
+
 async fn streams(scope: &str, address: &str, sidecar: &Sidecar) {
-    let before = hits(sidecar, scope, "max_concurrent_streams").await;
+    let before = hits(sidecar, scope, STREAMS).await;
     let mut raw = Raw::connect(address).await;
     raw.send(&many(12, |number| head(id(number), 0))).await;
     let frames = raw.is_alive().await.unwrap();
@@ -192,7 +266,7 @@ async fn streams(scope: &str, address: &str, sidecar: &Sidecar) {
     // One less, and there is room again on the same connection.
     raw.send(&reset(1)).await;
     assert!(answered(&mut raw, id(13)).await, "{scope}");
-    rises(sidecar, scope, "max_concurrent_streams", before).await;
+    rises(sidecar, scope, STREAMS, before).await;
 }
 
 type Fields<'a> = Vec<(&'a str, &'a str)>;
@@ -221,16 +295,8 @@ async fn heads(scope: &str, address: &str, sidecar: &Sidecar) {
     };
     let of_bytes = |count: usize| vec![("x-long", &*long); count];
     let cases: [(&str, Fields<'_>, Fields<'_>); 2] = [
-        (
-            "header_count",
-            of_count(most_fields),
-            of_count(most_fields + 1),
-        ),
-        (
-            "header_list",
-            of_bytes(long_ones - 1),
-            of_bytes(long_ones + 2),
-        ),
+        (HEADS[0], of_count(most_fields), of_count(most_fields + 1)),
+        (HEADS[1], of_bytes(long_ones - 1), of_bytes(long_ones + 2)),
     ];
     for (limit, fits, exceeds) in cases {
         let before = hits(sidecar, scope, limit).await;
@@ -270,7 +336,9 @@ async fn each_bound_holds_at_the_edge_in_the_mesh_and_towards_the_application() 
     let tables = ["edge", "mesh", "local"].map(|scope| {
         let [fields, bytes] = head_bounds(scope);
         let heads = format!("header_count = {fields}\nheader_list = {bytes}\n");
-        format!("[limits.{scope}]\n{SETTINGS}{heads}")
+        let known = format!("known_stream_window = {KNOWN_WINDOW}\n");
+        let known = if scope == "edge" { &*known } else { "" };
+        format!("[limits.{scope}]\n{SETTINGS}{heads}{known}")
     });
     let application = "[limits.app_in]\nheader_count = 98\nheader_list = 12288\n";
     Mesh::builder()
@@ -293,6 +361,11 @@ async fn each_bound_holds_at_the_edge_in_the_mesh_and_towards_the_application() 
                 pings(scope, address, sidecar).await;
                 streams(scope, address, sidecar).await;
                 heads(scope, address, sidecar).await;
+            }
+            known(listeners[0].1).await;
+            // Last: a mesh peer of which that is known has half of its calls refused.
+            for (scope, address, sidecar) in listeners {
+                premature(scope, address, sidecar).await;
             }
         })
         .await;

@@ -506,6 +506,40 @@ async fn what_waits_is_counted_and_the_largest_holder_goes_when_memory_is_short(
     .await;
 }
 
+/// Exactly so much may wait for those it is sent to, and not a byte more.
+#[tokio::test]
+async fn past_what_a_connection_may_hold_the_largest_holder_goes() {
+    let limits = Connection {
+        connection_buffered: 3000,
+        ..Connection::new(Scope::Mesh)
+    };
+    let setup = Setup { limits, ..setup() };
+    with_peer(setup, 1 << 20, async |client, mut peer, _driven| {
+        peer.send(&setting(STREAMS, 100)).await;
+        let mut replies = Vec::new();
+        for size in [1000, 2000] {
+            let calling = begin(&client, empty());
+            let stream = peer.next_of(kind::HEADERS).await.stream;
+            peer.send(&head(stream, 0, OK)).await;
+            peer.send(&frame(kind::DATA, 0, stream, &vec![7; size]))
+                .await;
+            replies.push(calling.await.unwrap().unwrap());
+        }
+        settle().await;
+        assert_eq!(client.held(), 3000);
+        peer.send(&frame(kind::DATA, 0, 1, b"x")).await;
+        let reset = peer.next_of(kind::RST_STREAM).await;
+        assert_eq!(reset.stream, 3, "the one that holds most");
+        settle().await;
+        assert_eq!(client.held(), 1001);
+        let [small, large] = <[Reply; 2]>::try_from(replies).unwrap();
+        assert!(large.body.collect().await.is_err());
+        drop(small);
+        serves(&client, &mut peer).await;
+    })
+    .await;
+}
+
 /// While the process holds too much nobody gets credit back, and all of it once it does not.
 #[tokio::test]
 async fn credit_that_was_kept_comes_back() {
