@@ -267,7 +267,7 @@ impl Report {
     )]
     fn to_estimate(&self, outcome: &Outcome, now: Instant) {
         let short = self.shared.clock.short_millis(now);
-        let millis = |duration: std::time::Duration| (duration.as_secs_f64() * 1_000.0) as f32;
+        let millis = |duration: Duration| (duration.as_secs_f64() * 1_000.0) as f32;
         let elapsed = millis(outcome.elapsed);
         let latency = &self.endpoint.state.latency;
         match outcome.sample() {
