@@ -281,6 +281,7 @@ fn copy(call: &Call, source: &Source) -> Call {
         trace: call.trace,
         facts: call.facts.clone(),
         early: call.early.clone(),
+        room: call.room.clone(),
     })
 }
 

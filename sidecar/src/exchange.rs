@@ -19,7 +19,13 @@ pub async fn exchange(
     call: Call,
 ) -> Result<Reply, Error> {
     // A drop while waiting leaves a connection being made, which the next call uses.
-    let client = pool.acquire(endpoint).await?;
+    let client = loop {
+        let client = pool.acquire(endpoint).await?;
+        if client.takes_heads() {
+            break client;
+        }
+        client.until_takes_heads().await;
+    };
     // A drop from here on resets the stream with CANCEL.
     client.call(call).await
 }
@@ -29,6 +35,12 @@ pub async fn to_application(application: &Rc<Application>, call: Call) -> Result
     if application.speaks_http1(call.protocol) {
         return application.call_http1(call).await;
     }
-    let client = application.acquire().await?;
+    let client = loop {
+        let client = application.acquire().await?;
+        if client.takes_heads() {
+            break client;
+        }
+        client.until_takes_heads().await;
+    };
     client.call(call).await
 }

@@ -13,6 +13,9 @@ mod limit;
 /// Bytes that calls hold.
 mod account;
 
+/// What heads of calls hold.
+mod room;
+
 /// Where calls are refused.
 mod stage;
 
@@ -29,11 +32,13 @@ use tokio_util::sync::CancellationToken;
 use crate::config::{self, Limits, Process};
 use crate::http2;
 use crate::http2::meter::Limit;
+use crate::stack::Call;
 
 pub(crate) use account::Account;
 pub use account::Held;
 pub(crate) use allocator::give_back;
 pub use level::{Level, Marks};
+pub use room::Room;
 pub use stage::layer;
 
 /// Between two looks at what is used; while much is, they are closer.
@@ -46,6 +51,8 @@ const SENT_AWAY_EVERY: Duration = Duration::from_secs(1);
 const RESET_EVERY: Duration = Duration::from_millis(100);
 /// While calls are refused, the allocator gives back what it keeps: nothing else would, where nothing is done.
 const GIVEN_BACK_EVERY: Duration = Duration::from_millis(250);
+/// Bytes that calls held together and hold no more: from so many on the allocator gives back what it kept for them.
+const MANY: u64 = 8 << 20;
 /// One part in so many of the memory is little.
 const LITTLE: u64 = 16;
 /// Of the connections, one in so many is sent away.
@@ -97,6 +104,8 @@ struct Last {
     sent_away: Option<Instant>,
     reset: Option<Instant>,
     given_back: Option<Instant>,
+    /// The most that was held since then.
+    most_held: u64,
 }
 
 // === impl Guard ===
@@ -106,7 +115,8 @@ impl Guard {
     pub(crate) fn new(limits: &Limits, has_edge: bool) -> Result<Arc<Self>, config::Error> {
         let bounds = limits.process(has_edge, limit::of_cgroup())?;
         let buffered = Account::new(bounds.buffered_bytes);
-        let metrics = http2::Metrics::new(Arc::clone(&buffered));
+        let headers = Account::new(bounds.header_memory);
+        let metrics = http2::Metrics::new(Arc::clone(&buffered), Arc::clone(&headers));
         metrics.state(limits, &bounds);
         Ok(Arc::new(Self {
             marks: Marks {
@@ -116,7 +126,7 @@ impl Guard {
             },
             level: AtomicU8::new(0),
             used: AtomicU64::new(0),
-            headers: Account::new(bounds.header_memory),
+            headers,
             buffered,
             open: Mutex::default(),
             orders: watch::Sender::default(),
@@ -139,13 +149,17 @@ impl Guard {
         is_short
     }
 
-    /// Room for a call's header list; `None`: there is none left.
-    pub(crate) fn hold_headers(&self, bytes: u64) -> Option<Held> {
-        let held = self.headers.hold(bytes);
-        if held.is_none() {
+    /// Room for a call's head; `false`: there is none left.
+    pub(crate) fn has_room(&self, call: &mut Call) -> bool {
+        if let Room::Unasked = call.room {
+            let beside = call.authority.len() + call.uri.path().len();
+            call.room = Room::ask(&self.headers, &call.headers, beside);
+        }
+        let is_refused = matches!(call.room, Room::Refused);
+        if is_refused {
             self.hit(Limit::HeaderMemory);
         }
-        held
+        !is_refused
     }
 
     /// A connection was accepted.
@@ -207,7 +221,11 @@ impl Guard {
             },
             keep_credit: is_over,
             give_back: level >= Level::Refuse
-                && is_due(&mut last.given_back, now, GIVEN_BACK_EVERY),
+                && is_due(&mut last.given_back, now, GIVEN_BACK_EVERY)
+                || has_fallen(
+                    &mut last.most_held,
+                    self.headers.used() + self.buffered.used(),
+                ),
         };
         if is_over && !self.orders.borrow().keep_credit {
             self.hit(Limit::BufferedBytes);
@@ -267,6 +285,16 @@ impl Guard {
     fn open(&self) -> MutexGuard<'_, Open> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether little is left of the many bytes that were held since it was asked with that answer.
+fn has_fallen(most: &mut u64, held: u64) -> bool {
+    *most = held.max(*most);
+    let has_fallen = *most >= MANY && held <= *most / 8;
+    if has_fallen {
+        *most = held;
+    }
+    has_fallen
 }
 
 /// Whether something may be done again, and then it is.
@@ -346,6 +374,29 @@ mod tests {
     }
 
     #[test]
+    fn what_many_calls_held_is_given_back_once_they_are_gone() {
+        let mut most = 0;
+        let fallen = |held: u64| has_fallen(&mut most, held);
+        let held = [
+            0,
+            MANY - 1,
+            0,
+            MANY,
+            MANY / 8 + 1,
+            MANY / 8,
+            0,
+            2 * MANY,
+            0,
+            0,
+        ];
+        let expected = [5, 8];
+        let found = held.map(fallen);
+        for (place, found) in found.into_iter().enumerate() {
+            assert_eq!(found, expected.contains(&place), "{place}: {}", held[place]);
+        }
+    }
+
+    #[test]
     fn credit_is_kept_while_too_much_waits() {
         let guard = guard(100);
         let orders = guard.orders();
@@ -356,14 +407,5 @@ mod tests {
             guard.look(MIB, now, &mut last);
             assert_eq!(orders.borrow().keep_credit, expected, "{buffered}");
         }
-    }
-
-    #[test]
-    fn header_lists_have_a_bound_together() {
-        let guard = guard(100);
-        let first = guard.hold_headers(1000).unwrap();
-        assert!(guard.hold_headers(1).is_none());
-        drop(first);
-        assert!(guard.hold_headers(1).is_some());
     }
 }

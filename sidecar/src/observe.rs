@@ -27,7 +27,6 @@ use crate::attempt::safety::Decision;
 use crate::contract;
 use crate::error::Error;
 use crate::grpc::message::Counter;
-use crate::memory::Held;
 use crate::outcome::judge::Judge;
 use crate::outcome::watch::Watch;
 use crate::outcome::{Counts, Outcome};
@@ -65,8 +64,6 @@ pub struct Facts {
     pub decision: Cell<Option<Decision>>,
     pub retry_delay: Cell<Duration>,
     pub sent: Cell<Counts>,
-    /// What the call's header list holds of the process's memory for such.
-    pub headers: RefCell<Option<Held>>,
 }
 
 /// The observing stage.

@@ -21,6 +21,7 @@ use crate::contract;
 use crate::error::Error;
 use crate::http2::Credit;
 use crate::identity::spiffe::SpiffeId;
+use crate::memory;
 use crate::observe::{self, trace};
 
 pub use headers::Headers;
@@ -83,6 +84,8 @@ pub struct Parts {
     pub facts: Rc<observe::Facts>,
     /// The caller hears 1xx heads through it.
     pub early: Early,
+    /// What the head takes of the process's memory for such.
+    pub room: memory::Room,
 }
 
 /// Where heads go that come before the response (RFC 9110, 15.2): back to whoever accepted the call, past all stages, because they
@@ -142,6 +145,7 @@ impl Call {
             trace: trace::Context::default(),
             facts: Rc::default(),
             early: Early::default(),
+            room: memory::Room::default(),
         })
     }
 

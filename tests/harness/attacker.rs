@@ -115,7 +115,7 @@ pub async fn attack(
 }
 
 /// The last core that we may use, for this thread.
-fn pin() {
+pub(crate) fn pin() {
     let allowed = sched_getaffinity(None).unwrap();
     let last = (0..CpuSet::MAX_CPU).rfind(|cpu| allowed.is_set(*cpu));
     let mut only = CpuSet::new();

@@ -16,6 +16,7 @@ pub mod database;
 pub mod eventually;
 pub mod external;
 pub mod figure;
+pub mod flood;
 pub mod footprint;
 pub mod good;
 pub mod greeter;

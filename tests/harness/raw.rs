@@ -243,7 +243,7 @@ impl Raw {
     }
 
     /// The same, whenever it comes.
-    async fn next_ever(&mut self) -> Option<Frame> {
+    pub async fn next_ever(&mut self) -> Option<Frame> {
         loop {
             if let Some(frame) = self.take() {
                 return Some(frame);

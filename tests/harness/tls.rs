@@ -11,7 +11,8 @@ use rustls::{ClientConfig, ConfigBuilder, DigitallySignedStruct, Error, Signatur
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
-use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use crate::registry::Registry;
 
@@ -224,6 +225,26 @@ pub async fn issued(registry: &Registry, service: &str) -> Identity {
     }
 }
 
+/// What a mesh peer of this identity dials with.
+pub fn as_peer(identity: Identity) -> ClientConfig {
+    config(Some(identity))
+}
+
+/// What anybody who asks for HTTP/2 dials with.
+pub fn as_public() -> ClientConfig {
+    config(None)
+}
+
+/// Shakes hands on a connection.
+pub async fn shake_hands(
+    stream: TcpStream,
+    config: &Arc<ClientConfig>,
+) -> std::io::Result<TlsStream<TcpStream>> {
+    let name = ServerName::try_from("mesh.test").unwrap();
+    let connector = TlsConnector::from(Arc::clone(config));
+    connector.connect(name, stream).await
+}
+
 /// A port in clear in front of one of TLS, for programs and peers by hand that do not speak it. It is closed when this is dropped.
 #[derive(Debug)]
 pub struct Tunnel {
@@ -263,6 +284,47 @@ impl Tunnel {
                 open.spawn(async move {
                     // Whoever ends it ends both.
                     let _: std::io::Result<()> = carry(plain, &connector, &address).await;
+                });
+            }
+        });
+        Self {
+            address: local,
+            _tasks: tasks,
+        }
+    }
+}
+
+/// The other way round: a port of TLS, with that identity, in front of one in clear.
+#[derive(Debug)]
+pub struct Gate {
+    pub address: String,
+    _tasks: JoinSet<()>,
+}
+
+impl Gate {
+    /// As a mesh peer that is called; who calls does not matter to it.
+    pub async fn before(address: &str, identity: Identity) -> Self {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let mut config = rustls::ServerConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(identity.chain, identity.key)
+            .unwrap();
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        let acceptor = TlsAcceptor::from(Arc::new(config));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let local = listener.local_addr().unwrap().to_string();
+        let address = address.to_owned();
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async move {
+            let mut open = JoinSet::new();
+            while let Ok((stream, _)) = listener.accept().await {
+                let (acceptor, address) = (acceptor.clone(), address.clone());
+                open.spawn(async move {
+                    let mut secured = acceptor.accept(stream).await?;
+                    let mut plain = TcpStream::connect(address).await?;
+                    tokio::io::copy_bidirectional(&mut secured, &mut plain).await
                 });
             }
         });

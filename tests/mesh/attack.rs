@@ -1,6 +1,10 @@
 //! Floods, one family after the other, beside calls that must not notice.
 
+/// Floods of a client, family by family.
 mod family;
+
+/// The other way round: floods of whoever is called.
+mod callee;
 
 use std::time::Duration;
 
@@ -49,13 +53,13 @@ impl Size {
 }
 
 /// The highest resident memory while something goes on.
-async fn peak_of(pid: u32, work: impl Future<Output = Tally>) -> (u64, Tally) {
+async fn peak_of<T>(pid: u32, work: impl Future<Output = T>) -> (u64, T) {
     let mut work = std::pin::pin!(work);
     let mut peak = 0;
     let mut looks = interval(Duration::from_millis(50));
     loop {
         tokio::select! {
-            tally = &mut work => return (peak, tally),
+            done = &mut work => return (peak, done),
             _ = looks.tick() => peak = peak.max(Footprint::of(pid).resident),
         }
     }

@@ -1,22 +1,19 @@
 //! Bounds of HTTP/2 connections, on each kind of listener: exactly at the bound the connection lives, one past it the peer sees
 //! what is documented, the metric counts it, and a neighbour is served.
 
-use std::time::Duration;
+/// Every bound has its test.
+mod row;
 
-use outrigger_tests::figure;
 use outrigger_tests::mesh::Service;
 use outrigger_tests::raw::{self, ACK, END_HEADERS, END_STREAM, Frame, Raw, frame, kind};
 use outrigger_tests::sidecar::Sidecar;
-use outrigger_tests::{Mesh, eventually, settings, tls};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
-use tokio::task::JoinSet;
-use tokio::time::Instant;
+use outrigger_tests::{Mesh, eventually, tls};
 
 /// The same small numbers everywhere, so that a table suits all.
 const SETTINGS: &str = "max_concurrent_streams = 12
 continuation_frames = 5
 pending_accept_resets = 12
+premature_resets = 20
 library_resets = 10
 priority_frames = 10
 window_update_frames = 1
@@ -26,6 +23,9 @@ unknown_frames = 10
 empty_frames = 10
 ";
 
+/// SETTINGS_INITIAL_WINDOW_SIZE, and what it becomes at the edge.
+const INITIAL_WINDOW: u16 = 4;
+const KNOWN_WINDOW: u32 = 40_000;
 /// ENHANCE_YOUR_CALM.
 const CALM: u32 = 11;
 const REFUSED: u32 = 7;
@@ -134,6 +134,16 @@ pub(crate) async fn neighbour_is_served(address: &str) {
 
 /// A unary call on this stream is answered with an end.
 pub(crate) async fn answered(raw: &mut Raw, stream: u32) -> bool {
+    echo(raw, stream).await.is_some()
+}
+
+/// The same; the frames before its end.
+async fn answered_after(raw: &mut Raw, stream: u32) -> Vec<Frame> {
+    let (before, _) = echo(raw, stream).await.expect("an answer");
+    before
+}
+
+async fn echo(raw: &mut Raw, stream: u32) -> Option<(Vec<Frame>, Frame)> {
     let block = raw::block(&raw::grpc("orders", "/test.Echo/Echo"));
     raw.send(&frame(kind::HEADERS, END_HEADERS, stream, &block))
         .await;
@@ -142,7 +152,7 @@ pub(crate) async fn answered(raw: &mut Raw, stream: u32) -> bool {
     let is_end = |frame: &Frame| {
         frame.stream == stream && frame.kind == kind::HEADERS && frame.flags & END_STREAM != 0
     };
-    raw.until(is_end).await.is_some()
+    raw.until(is_end).await
 }
 
 async fn repeated_frames(scope: &str, address: &str, sidecar: &Sidecar) {
@@ -163,7 +173,7 @@ async fn repeated_frames(scope: &str, address: &str, sidecar: &Sidecar) {
 }
 
 async fn pings(scope: &str, address: &str, sidecar: &Sidecar) {
-    let before = hits(sidecar, scope, "ping_frames").await;
+    let before = hits(sidecar, scope, PINGS).await;
     let ping = |_| frame(kind::PING, 0, 0, &[7; 8]);
     let mut raw = Raw::connect(address).await;
     // Ten, and two that are forgiven; the last is the one that asks.
@@ -176,12 +186,69 @@ async fn pings(scope: &str, address: &str, sidecar: &Sidecar) {
         Some((CALM, "too_many_pings".to_owned())),
         "{scope}"
     );
-    rises(sidecar, scope, "ping_frames", before).await;
+    rises(sidecar, scope, PINGS, before).await;
     neighbour_is_served(address).await;
 }
 
+/// The bounds whose text is not in [`REPEATED`].
+const PINGS: &str = "ping_frames";
+const STREAMS: &str = "max_concurrent_streams";
+const PREMATURE: &str = "premature_resets";
+const HEADS: [&str; 2] = ["header_count", "header_list"];
+const KNOWN: &str = "known_stream_window";
+
+/// Rows that a peer exceeds here.
+pub(crate) fn exceeded() -> Vec<&'static str> {
+    let repeated = REPEATED.iter().map(|(limit, ..)| *limit);
+    let others = [PINGS, STREAMS, PREMATURE, KNOWN].into_iter().chain(HEADS);
+    repeated.chain(others).collect()
+}
+
+/// Opened, looked at and reset: so many are nobody's business, and one more says what the peer is.
+async fn premature(scope: &str, address: &str, sidecar: &Sidecar) {
+    let before = hits(sidecar, scope, PREMATURE).await;
+    let mut raw = Raw::connect(address).await;
+    for tenth in 0..2 {
+        let ten = |each: fn(u32) -> Vec<u8>| many(10, |number| each(id(10 * tenth + number)));
+        raw.send(&ten(|stream| head(stream, 0))).await;
+        raw.is_alive().await.unwrap();
+        raw.send(&ten(reset)).await;
+    }
+    let alive = raw.is_alive().await;
+    assert!(alive.is_ok(), "{scope} at 20: {alive:?}");
+    assert_eq!(hits(sidecar, scope, PREMATURE).await, before, "{scope}");
+    raw.send(&head(id(20), 0)).await;
+    raw.is_alive().await.unwrap();
+    raw.send(&reset(id(20))).await;
+    if scope == "edge" {
+        let goodbye = raw.goodbye().await.map(|(_, code, text)| (code, text));
+        assert_eq!(
+            goodbye,
+            Some((CALM, "too_many_premature_resets".to_owned()))
+        );
+    } else {
+        let alive = raw.is_alive().await;
+        assert!(alive.is_ok(), "{scope}: told only: {alive:?}");
+    }
+    rises(sidecar, scope, PREMATURE, before).await;
+    neighbour_is_served(address).await;
+}
+
+/// Who has had ten calls gets wider windows, and nobody before.
+async fn known(address: &str) {
+    let mut raw = Raw::connect(address).await;
+    let is_wider = |frame: &Frame| frame.setting(INITIAL_WINDOW) == Some(KNOWN_WINDOW);
+    for number in 0..10 {
+        let (before, is_last) = (answered_after(&mut raw, id(number)).await, number == 9);
+        assert!(!before.iter().any(is_wider), "{number}");
+        if is_last {
+            raw.until(is_wider).await.expect("a wider window");
+        }
+    }
+}
+
 async fn streams(scope: &str, address: &str, sidecar: &Sidecar) {
-    let before = hits(sidecar, scope, "max_concurrent_streams").await;
+    let before = hits(sidecar, scope, STREAMS).await;
     let mut raw = Raw::connect(address).await;
     raw.send(&many(12, |number| head(id(number), 0))).await;
     let frames = raw.is_alive().await.unwrap();
@@ -199,7 +266,7 @@ async fn streams(scope: &str, address: &str, sidecar: &Sidecar) {
     // One less, and there is room again on the same connection.
     raw.send(&reset(1)).await;
     assert!(answered(&mut raw, id(13)).await, "{scope}");
-    rises(sidecar, scope, "max_concurrent_streams", before).await;
+    rises(sidecar, scope, STREAMS, before).await;
 }
 
 type Fields<'a> = Vec<(&'a str, &'a str)>;
@@ -228,16 +295,8 @@ async fn heads(scope: &str, address: &str, sidecar: &Sidecar) {
     };
     let of_bytes = |count: usize| vec![("x-long", &*long); count];
     let cases: [(&str, Fields<'_>, Fields<'_>); 2] = [
-        (
-            "header_count",
-            of_count(most_fields),
-            of_count(most_fields + 1),
-        ),
-        (
-            "header_list",
-            of_bytes(long_ones - 1),
-            of_bytes(long_ones + 2),
-        ),
+        (HEADS[0], of_count(most_fields), of_count(most_fields + 1)),
+        (HEADS[1], of_bytes(long_ones - 1), of_bytes(long_ones + 2)),
     ];
     for (limit, fits, exceeds) in cases {
         let before = hits(sidecar, scope, limit).await;
@@ -277,7 +336,9 @@ async fn each_bound_holds_at_the_edge_in_the_mesh_and_towards_the_application() 
     let tables = ["edge", "mesh", "local"].map(|scope| {
         let [fields, bytes] = head_bounds(scope);
         let heads = format!("header_count = {fields}\nheader_list = {bytes}\n");
-        format!("[limits.{scope}]\n{SETTINGS}{heads}")
+        let known = format!("known_stream_window = {KNOWN_WINDOW}\n");
+        let known = if scope == "edge" { &*known } else { "" };
+        format!("[limits.{scope}]\n{SETTINGS}{heads}{known}")
     });
     let application = "[limits.app_in]\nheader_count = 98\nheader_list = 12288\n";
     Mesh::builder()
@@ -300,6 +361,11 @@ async fn each_bound_holds_at_the_edge_in_the_mesh_and_towards_the_application() 
                 pings(scope, address, sidecar).await;
                 streams(scope, address, sidecar).await;
                 heads(scope, address, sidecar).await;
+            }
+            known(listeners[0].1).await;
+            // Last: a mesh peer of which that is known has half of its calls refused.
+            for (scope, address, sidecar) in listeners {
+                premature(scope, address, sidecar).await;
             }
         })
         .await;
@@ -332,75 +398,6 @@ async fn who_says_nothing_or_stops_in_a_head_is_let_go_at_its_time() {
                 rises(orders, "edge", limit, 0.0).await;
             }
             neighbour_is_served(edge).await;
-        })
-        .await;
-}
-
-/// A peer that is slow in one of these ways, let go when its time is over.
-async fn slow(edge: String, way: u64) -> Duration {
-    let mut stream = TcpStream::connect(edge).await.unwrap();
-    let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".as_slice();
-    let half_head = || {
-        let block = raw::block(&raw::grpc("orders", "/test.Echo/Echo"));
-        let head = frame(kind::HEADERS, 0, 1, &block);
-        [preface, &frame(kind::SETTINGS, 0, 0, &[]), &head].concat()
-    };
-    let said = match way {
-        0 => Vec::new(),
-        1 => b"PRI * HT".to_vec(),
-        2 => preface.to_vec(),
-        3 => half_head(),
-        4 => b"GET / HTTP/1.1\r\nHost: or".to_vec(),
-        _ => b"POST /a HTTP/1.1\r\nHost: orders\r\nContent-Length: 9\r\n\r\n1".to_vec(),
-    };
-    stream.write_all(&said).await.unwrap();
-    let begun = Instant::now();
-    let mut said = Vec::new();
-    // However it is closed.
-    let _: std::io::Result<usize> = stream.read_to_end(&mut said).await;
-    if way == 5 {
-        let text = String::from_utf8_lossy(&said);
-        assert!(text.starts_with("HTTP/1.1 408 "), "{text}");
-    }
-    begun.elapsed()
-}
-
-/// B7. Six ways to be slow, and so many peers each: `OUTRIGGER_SLOW_PEERS` (1,000 at once: 167).
-#[tokio::test]
-async fn b7_slow_peers_are_let_go_at_their_time_and_good_calls_do_not_notice() {
-    let peers = settings::number("OUTRIGGER_SLOW_PEERS", 10);
-    let timers = "[limits.connect]\npreface = \"2s\"\nheader_block = \"2s\"\nrequest_body = \"2s\"\n[limits.edge]\nconnections_per_peer = 10000\n";
-    Mesh::builder()
-        .service(Service::new("orders").protocol("http2").edge())
-        .settings(timers)
-        .run(async |mesh| {
-            let orders = mesh.sidecar("orders");
-            let edge = orders.addresses.edge.as_ref().unwrap();
-            let mut good = Raw::connect(edge).await;
-            let mut slow_ones = JoinSet::new();
-            for number in 0..6 * peers {
-                slow_ones.spawn(slow(edge.clone(), number % 6));
-            }
-            let mut slowest = Duration::ZERO;
-            let mut calls = 0;
-            while !slow_ones.is_empty() {
-                let begun = Instant::now();
-                assert!(answered(&mut good, id(calls)).await);
-                slowest = slowest.max(begun.elapsed());
-                calls += 1;
-                while let Some(lasted) = slow_ones.try_join_next() {
-                    let lasted = lasted.unwrap();
-                    let (least, most) = (Duration::from_secs(1), Duration::from_secs(4));
-                    assert!((least..most).contains(&lasted), "{lasted:?}");
-                }
-            }
-            figure::tell(&format!(
-                "{calls} good calls meanwhile, the slowest {slowest:?}"
-            ));
-            assert!(slowest < Duration::from_secs(1), "{slowest:?}");
-            for limit in ["preface", "header_block", "request_body"] {
-                rises(orders, "edge", limit, 0.0).await;
-            }
         })
         .await;
 }

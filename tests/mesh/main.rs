@@ -7,6 +7,7 @@
 
 mod admission;
 mod attack;
+mod bomb;
 mod breaker;
 mod deadline;
 mod drain;
@@ -29,6 +30,7 @@ mod rolling;
 mod rotation;
 mod routing;
 mod run;
+mod slow;
 mod soak;
 mod split;
 mod spoof;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use http::HeaderValue;
 use opentelemetry::KeyValue;
@@ -25,6 +26,8 @@ use crate::stack::{Call, Protocol, Reply};
 
 /// An endpoint that says it is leaving or not there yet gets no new calls for this long.
 const HOLD_MILLIS: u64 = 5_000;
+/// Nobody is to blame for what could not be answered in this time.
+const FAIR: Duration = Duration::from_millis(10);
 
 /// A call as it goes to the endpoint, and the attempt that will hear of its end.
 #[derive(Debug)]
@@ -213,6 +216,12 @@ impl Drop for Pending {
     }
 }
 
+/// Blame for a passed deadline only if the endpoint had the call for more than half of its time, and for long enough to answer: else
+/// whoever asks for the impossible would take the endpoint away from all other callers.
+fn is_blamed(here: Duration, total: Duration) -> bool {
+    here * 2 > total && here >= FAIR
+}
+
 // === impl Report ===
 
 impl Report {
@@ -233,12 +242,11 @@ impl Report {
     }
 
     fn to_breaker(&self, outcome: &Outcome, now: Instant) {
-        // Blame for a passed deadline only if the endpoint had the call for more than half of its time.
         let (here, total) = (
             now.saturating_duration_since(self.dispatched),
             now.saturating_duration_since(self.received),
         );
-        let blamed = here * 2 > total;
+        let blamed = is_blamed(here, total);
         let millis = self.shared.clock.millis(now);
         let breaker = &self.endpoint.state.breaker;
         let changed = match outcome.effect(blamed) {
@@ -269,7 +277,7 @@ impl Report {
     )]
     fn to_estimate(&self, outcome: &Outcome, now: Instant) {
         let short = self.shared.clock.short_millis(now);
-        let millis = |duration: std::time::Duration| (duration.as_secs_f64() * 1_000.0) as f32;
+        let millis = |duration: Duration| (duration.as_secs_f64() * 1_000.0) as f32;
         let elapsed = millis(outcome.elapsed);
         let latency = &self.endpoint.state.latency;
         match outcome.sample() {
@@ -304,6 +312,28 @@ impl Report {
             elapsed: self.dispatched.elapsed(),
             failed: !outcome.is_ok(),
             attributes,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_had_too_little_time_is_not_to_blame() {
+        for (here, total, expected) in [
+            (0, 0, false),
+            (1, 1, false),
+            (9, 9, false),
+            (10, 10, true),
+            (10, 20, false),
+            (11, 20, true),
+            (400, 1000, false),
+            (600, 1000, true),
+        ] {
+            let [here, total] = [here, total].map(Duration::from_millis);
+            assert_eq!(is_blamed(here, total), expected, "{here:?} of {total:?}");
         }
     }
 }

@@ -282,6 +282,7 @@ fn tolerance() -> Tolerance {
         settings_frames: 16,
         unknown_frames: 16,
         empty_frames: 16,
+        premature_resets: 500,
         ends_premature_resets: true,
     }
 }

@@ -20,6 +20,7 @@ use std::time::Duration;
 
 use http::uri::{Authority, Scheme};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 pub(crate) use drive::{Driver, PingTimes};
@@ -49,6 +50,8 @@ pub(crate) struct Client {
     /// Why the connection is over.
     ended: RefCell<Option<Ended>>,
     idle_since: Cell<Instant>,
+    /// A head that waits may look whether it can be written.
+    drained: Notify,
     scheme: Scheme,
     patience: Duration,
     metrics: Metrics,
@@ -85,7 +88,14 @@ where
 {
     let config = limits::config(&setup.limits);
     let most_held = setup.limits.connection_buffered;
-    let inner = driver::Driver::new(io, Role::Client, config, most_held, &setup.metrics);
+    let inner = driver::Driver::new(
+        io,
+        Role::Client,
+        config,
+        most_held,
+        setup.patience,
+        &setup.metrics,
+    );
     let now = Instant::now();
     let client = Rc::new(Client {
         shared: Rc::clone(inner.shared()),
@@ -93,6 +103,7 @@ where
         calls: Cell::new(0),
         ended: RefCell::default(),
         idle_since: Cell::new(now),
+        drained: Notify::new(),
         scheme: setup.scheme.clone(),
         patience: setup.patience,
         metrics: setup.metrics.clone(),
@@ -115,6 +126,19 @@ impl Client {
     pub(crate) fn has_room(&self) -> bool {
         let has_slot = |connection: &Streams| connection.open_streams() < connection.slots();
         !self.is_closed.get() && self.shared.with(has_slot)
+    }
+
+    /// Whether a head is written soon; else it would pile up behind others, where nobody counts it.
+    pub(crate) fn takes_heads(&self) -> bool {
+        self.is_closed.get() || self.shared.with(Streams::takes_data)
+    }
+
+    /// Waits until it is, or the connection is closed. One wakes the next.
+    pub(crate) async fn until_takes_heads(&self) {
+        while !self.takes_heads() {
+            self.drained.notified().await;
+        }
+        self.drained.notify_one();
     }
 
     /// Whether the peer has said how many streams it takes.
@@ -141,6 +165,7 @@ impl Client {
         if !self.is_closed.replace(true) {
             self.shared.wake_driver();
         }
+        self.drained.notify_waiters();
     }
 
     /// What breaks off from now on was cut by us: the connection had to end.
@@ -184,7 +209,7 @@ impl Client {
                 (Some(Ended::Lost(err.to_string())), Err(same))
             }
             // It went silent, as one does that is gone.
-            Over::Late(_) => {
+            Over::Late(_) | Over::Deaf => {
                 let text = over.to_string();
                 let late = io::Error::new(io::ErrorKind::TimedOut, text.clone());
                 (Some(Ended::Lost(text)), Err(late))
@@ -212,7 +237,7 @@ impl Client {
         let is_ended = parts.body.is_end_stream() && !is_grpc(&parts.headers);
         let stream = Rc::new(self.open(&parts, is_ended)?);
         // It is written: a call that waits long for its answer holds no head.
-        drop(parts.headers);
+        drop((parts.headers, parts.authority, parts.uri, parts.room));
         let mut upload =
             (!is_ended).then(|| Outgoing::new(parts.body, Rc::clone(&stream), self.patience));
         let head = poll_fn(|cx| {

@@ -275,6 +275,11 @@ impl Connection {
         !self.out.is_empty()
     }
 
+    /// How many bytes of it there are.
+    pub fn waiting(&self) -> usize {
+        self.out.len()
+    }
+
     /// Streams that are open, of both sides.
     pub fn open_streams(&self) -> usize {
         self.open

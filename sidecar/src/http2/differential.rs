@@ -48,6 +48,7 @@ const CONFIG: Config = Config {
         settings_frames: 100,
         unknown_frames: 100,
         empty_frames: 100,
+        premature_resets: 500,
         ends_premature_resets: false,
     },
 };

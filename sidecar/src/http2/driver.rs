@@ -51,6 +51,9 @@ pub(super) enum Over {
     /// Something did not come.
     #[error("{}", .0.debug())]
     Late(Limit),
+    /// The peer reads nothing of what waits for it.
+    #[error("the peer reads nothing")]
+    Deaf,
 }
 
 /// How far leaving has come.
@@ -84,6 +87,11 @@ pub(super) struct Driver<IO> {
     is_behind: bool,
     /// What was written is not known to be with the socket.
     flush: bool,
+    /// How much had been written, and since when that is all, while more waits.
+    stuck: Option<(u64, Instant)>,
+    /// A socket may take nothing for so long.
+    patience: Duration,
+    deaf: Alarm,
     /// The last words have time until then.
     closing: Option<Instant>,
     pub(super) alarm: Alarm,
@@ -123,6 +131,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
         role: Role,
         config: Config,
         most_held: u32,
+        patience: Duration,
         metrics: &Metrics,
     ) -> Self {
         let shared = Shared::new(Connection::new(role, config));
@@ -138,6 +147,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
             has_read: false,
             is_behind: false,
             flush: false,
+            stuck: None,
+            patience,
+            deaf: Alarm::default(),
             closing: None,
             alarm: Alarm::default(),
         }
@@ -205,9 +217,18 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
         })
     }
 
-    /// Writes what there is. Ready with an error when the socket takes no more, ever.
+    /// Writes what there is. Ready when the socket takes no more, ever, or has not for too long.
     pub(super) fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<Over> {
         self.bound_held();
+        let polled = self.poll_write_out(cx);
+        self.count_held();
+        match polled {
+            Poll::Pending => self.poll_deaf(cx),
+            over @ Poll::Ready(_) => over,
+        }
+    }
+
+    fn poll_write_out(&mut self, cx: &mut Context<'_>) -> Poll<Over> {
         if !self.shared.with(Connection::has_output) && !self.flush {
             return Poll::Pending;
         }
@@ -233,10 +254,35 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
             self.shared.reset_largest(Limit::ConnectionBuffered);
             held = self.shared.with(Connection::held);
         }
+    }
+
+    /// What came and what goes: both wait in our memory.
+    fn count_held(&mut self) {
+        let held = self.shared.with(|connection| {
+            let out = u32::try_from(connection.waiting()).unwrap_or(u32::MAX);
+            connection.held().saturating_add(out)
+        });
         if held != self.counted {
             self.buffered.move_by(self.counted, held);
             self.counted = held;
         }
+    }
+
+    /// Ready once a socket that has something to take has taken nothing for too long.
+    fn poll_deaf(&mut self, cx: &mut Context<'_>) -> Poll<Over> {
+        if !self.flush {
+            self.stuck = None;
+            self.deaf.clear();
+            return Poll::Pending;
+        }
+        let written = self.shared.written();
+        let since = match self.stuck {
+            Some((before, since)) if before == written => since,
+            _ => Instant::now(),
+        };
+        self.stuck = Some((written, since));
+        ready!(self.deaf.poll(since + self.patience, cx));
+        Poll::Ready(Over::Deaf)
     }
 
     /// Goes away in two steps: streams that the peer opened before it saw the first are served.
@@ -276,13 +322,16 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
     /// Says why, if there is something to say. The calls hear of it at once; [`Self::poll_close`] does the rest.
     pub(super) fn begin_close(&mut self, over: &Over) {
         self.shared.end();
-        if let Over::Late(limit) | Over::Fault(Fault::Excess(limit)) = over {
-            self.shared.met(*limit);
+        match over {
+            Over::Late(limit) | Over::Fault(Fault::Excess(limit)) => self.shared.met(*limit),
+            Over::Deaf => self.shared.met(Limit::StreamProgress),
+            Over::Closed | Over::Io(_) | Over::Fault(_) => {}
         }
         self.alarm.clear();
         let last = Instant::now() + LAST_WORDS;
         self.closing = match over {
-            Over::Io(_) => None,
+            // It would not hear them.
+            Over::Io(_) | Over::Deaf => None,
             Over::Closed => Some(last),
             Over::Late(limit) => {
                 let code = Code::ENHANCE_YOUR_CALM;

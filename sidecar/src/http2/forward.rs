@@ -213,7 +213,8 @@ impl Outgoing {
 impl Piece {
     fn merge(&mut self, data: Data) {
         if let Chunk::Whole(first) = &self.bytes {
-            let mut merged = BytesMut::with_capacity(FRAME);
+            // Not a whole frame's room for two messages that wait: there may be many streams.
+            let mut merged = BytesMut::with_capacity(2 * (first.len() + data.bytes.len()));
             merged.extend_from_slice(first);
             self.bytes = Chunk::Merged(merged);
         }

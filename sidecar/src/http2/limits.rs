@@ -19,6 +19,7 @@ pub(super) fn config(limits: &Connection) -> Config {
             continuation_frames: limits.continuation_frames,
             informational: limits.informational,
             pending_accept_resets: limits.pending_accept_resets,
+            premature_resets: limits.premature_resets,
             library_resets: limits.library_resets,
             priority_frames: limits.priority_frames,
             window_update_frames: limits.window_update_frames,

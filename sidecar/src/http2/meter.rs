@@ -154,6 +154,8 @@ pub struct Tolerance {
     pub informational: u32,
     /// Streams opened and reset before any of them could begin.
     pub pending_accept_resets: u32,
+    /// So many streams are looked at before their resets say something.
+    pub premature_resets: u32,
     /// Resets that we had to make because of what came.
     pub library_resets: u32,
     /// A stream.
@@ -170,8 +172,6 @@ pub struct Tolerance {
     pub ends_premature_resets: bool,
 }
 
-/// So many streams are looked at before their resets say something.
-const STREAMS_SEEN: u64 = 500;
 const PREMATURE: Duration = Duration::from_secs(1);
 const PING_WINDOW: Duration = Duration::from_secs(10);
 /// Windows of pings past the bound that are forgiven.
@@ -280,7 +280,8 @@ impl Meter {
             return Ok(false);
         }
         self.premature += 1;
-        let is_attack = self.streams > STREAMS_SEEN && self.premature * 2 > self.streams;
+        let seen = u64::from(self.tolerance.premature_resets);
+        let is_attack = self.streams > seen && self.premature * 2 > self.streams;
         match is_attack {
             true if self.tolerance.ends_premature_resets => Err(Limit::PrematureResets),
             true => Ok(!std::mem::replace(&mut self.is_premature_told, true)),
@@ -355,6 +356,7 @@ mod tests {
         continuation_frames: 5,
         informational: 8,
         pending_accept_resets: 100,
+        premature_resets: 500,
         library_resets: 1024,
         priority_frames: 100,
         window_update_frames: 1,

@@ -43,6 +43,8 @@ pub(crate) struct Metrics {
     told: Arc<Mutex<BTreeMap<(&'static str, Limit), Instant>>>,
     /// Bytes that all connections hold; not a metric itself, but wherever this goes they are counted.
     buffered: Arc<Account>,
+    /// Likewise: what heads of calls hold.
+    headers: Arc<Account>,
     /// Likewise: what is taken of peers that were reported.
     shares: Arc<Shares>,
 }
@@ -84,9 +86,10 @@ const CODES: [&str; 14] = [
 // === impl Metrics ===
 
 impl Metrics {
-    pub(crate) fn new(buffered: Arc<Account>) -> Self {
+    pub(crate) fn new(buffered: Arc<Account>, headers: Arc<Account>) -> Self {
         Self {
             buffered,
+            headers,
             ..Self::default()
         }
     }
@@ -220,6 +223,11 @@ impl Metrics {
     /// Bytes that all connections hold.
     pub(crate) fn buffered(&self) -> &Arc<Account> {
         &self.buffered
+    }
+
+    /// What heads of calls hold.
+    pub(super) fn headers(&self) -> &Arc<Account> {
+        &self.headers
     }
 
     /// A peer of ours left, and said so.

@@ -35,6 +35,7 @@ use super::streams::{Arrived, Handle};
 use crate::config::Connection;
 use crate::error::{Error, Kind};
 use crate::grpc::is_grpc;
+use crate::memory::Room;
 use crate::observe::trace;
 use crate::stack::{Body, Call, Dispatch, Early, Parts, Peer, Protocol, Reply};
 
@@ -83,6 +84,7 @@ pub(crate) async fn serve<IO, L, C>(
             Role::Server,
             config,
             accepted.limits.connection_buffered,
+            accepted.patience,
             &accepted.metrics,
         ),
         accepted,
@@ -242,7 +244,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Serving<IO> {
         };
         let guard = Open::new(&self.calls);
         let stream = Rc::new(stream);
-        let call = decode(request, &stream, &accepted.peer, Arc::clone(&self.empty));
+        let call = decode(request, &stream, &accepted, Arc::clone(&self.empty));
         self.tasks.spawn_local(async move {
             serve_stream(&accepted, call, stream).await;
             drop(guard);
@@ -311,12 +313,25 @@ async fn pump(body: Body, stream: Rc<Handle>, patience: Duration) {
     }
 }
 
-fn decode(request: Request, stream: &Rc<Handle>, peer: &Peer, service: Arc<str>) -> Call {
+fn decode(
+    mut request: Request,
+    stream: &Rc<Handle>,
+    accepted: &Accepted,
+    service: Arc<str>,
+) -> Call {
     let protocol = if is_grpc(&request.headers) {
         Protocol::Grpc
     } else {
         Protocol::Http2
     };
+    // Asked for at once: all heads of a read are there before the first of their calls runs.
+    let authority = request.authority.as_ref().map_or(0, String::len);
+    let beside = authority + request.path.as_str().len();
+    let room = Room::ask(accepted.metrics.headers(), &request.headers, beside);
+    if matches!(room, Room::Refused) {
+        request.headers = HeaderMap::new();
+        request.authority = None;
+    }
     Call::new(Parts {
         method: request.method,
         uri: Uri::from(request.path),
@@ -324,7 +339,7 @@ fn decode(request: Request, stream: &Rc<Handle>, peer: &Peer, service: Arc<str>)
         headers: request.headers.into(),
         body: Box::pin(Incoming::new(Rc::clone(stream), caller_ended)),
         protocol,
-        peer: peer.clone(),
+        peer: accepted.peer.clone(),
         received: Instant::now(),
         service,
         promise: None,
@@ -333,6 +348,7 @@ fn decode(request: Request, stream: &Rc<Handle>, peer: &Peer, service: Arc<str>)
         trace: trace::Context::default(),
         facts: Rc::default(),
         early: early(Rc::clone(stream)),
+        room,
     })
 }
 

@@ -179,6 +179,11 @@ impl Shared {
         polled
     }
 
+    /// Bytes that the socket took so far.
+    pub(super) fn written(&self) -> u64 {
+        self.0.borrow().written
+    }
+
     /// The peer wants no further stream.
     pub(super) fn is_left(&self) -> bool {
         self.0.borrow().post.is_left

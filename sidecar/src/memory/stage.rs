@@ -5,7 +5,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::HeaderMap;
 use tower::layer::layer_fn;
 use tower_layer::Layer;
 
@@ -16,8 +15,6 @@ use crate::stack::{Call, Reply, Stage};
 
 /// After this, and up to twice as much: memory comes back with calls that end, not at once.
 const PUSHBACK: Duration = Duration::from_millis(500);
-/// What a field costs besides its bytes (RFC 9113, 6.5.2).
-const FIELD: usize = 32;
 
 /// The refusing stage.
 #[derive(Debug)]
@@ -35,20 +32,17 @@ pub fn layer<S>(shared: &Arc<Shared>) -> impl Layer<S, Service = Guarded<S>> + C
 }
 
 impl<S: Stage> Stage for Guarded<S> {
-    async fn call(&self, call: Call) -> Result<Reply, Error> {
+    async fn call(&self, mut call: Call) -> Result<Reply, Error> {
         if self.guard.is_short() {
             return Err(overloaded(
                 "the sidecar is short of memory; limits.process.memory_guard",
             ));
         }
-        let size = size(&call.headers);
-        let Some(held) = self.guard.hold_headers(size) else {
+        if !self.guard.has_room(&mut call) {
             return Err(overloaded(
-                "the header lists of open calls hold what they may; limits.process.header_memory",
+                "the heads of calls that wait hold what they may; limits.process.header_memory",
             ));
-        };
-        // Held for as long as the call is observed: until its stream has ended.
-        call.facts.headers.replace(Some(held));
+        }
         self.inner.call(call).await
     }
 }
@@ -56,10 +50,4 @@ impl<S: Stage> Stage for Guarded<S> {
 fn overloaded(why: &'static str) -> Error {
     let after = PUSHBACK.mul_f64(1.0 + rand::random::<f64>());
     Error::unprocessed(Kind::Overloaded, why).with_pushback(after)
-}
-
-fn size(headers: &HeaderMap) -> u64 {
-    let fields = headers.iter();
-    let bytes = fields.map(|(name, value)| name.as_str().len() + value.len() + FIELD);
-    bytes.sum::<usize>() as u64
 }

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_util::task::TaskTracker;
 
 use crate::accept::detect::{Spoken, detect};
@@ -32,13 +32,17 @@ pub(super) struct Accepted {
 // === impl Accepted ===
 
 impl Accepted {
-    pub(super) async fn serve<IO, L, C>(self, io: IO, ending: Ending<L, C>, tasks: TaskTracker)
+    pub(super) async fn serve<IO, L, C>(mut self, io: IO, ending: Ending<L, C>, tasks: TaskTracker)
     where
         IO: AsyncRead + AsyncWrite + Unpin + 'static,
         L: Future<Output = ()>,
         C: Future<Output = ()>,
     {
-        match timeout(self.preface, detect(io)).await {
+        let begun = Instant::now();
+        let detected = timeout(self.preface, detect(io)).await;
+        // One time for all of it.
+        self.preface = self.preface.saturating_sub(begun.elapsed());
+        match detected {
             Ok(Ok((spoken, _))) if self.agreed.is_some_and(|agreed| agreed != spoken) => {
                 let (peer, agreed) = (&self.peer, self.agreed);
                 tracing::debug!(
@@ -52,7 +56,9 @@ impl Accepted {
             Ok(Err(err)) => {
                 tracing::debug!(error = %err, "a connection ended before it said anything");
             }
-            Err(_) => tracing::debug!("a connection said nothing in time"),
+            Err(_) => self
+                .bounds
+                .hit(self.limits.scope, http2::Limit::Preface, &self.peer),
         }
     }
 

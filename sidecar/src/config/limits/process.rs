@@ -71,10 +71,10 @@ pub const ROWS: [Row; 6] = [
     },
     Row {
         name: "header_memory",
-        defaults: [64 << 20, 32 << 20],
+        defaults: [24 << 20, 24 << 20],
         eighths: 1,
         unit: "bytes",
-        about: "Header lists of open calls.",
+        about: "Heads of calls that wait to be sent on, or might be sent again: what they take in memory, which is more than their list says.",
         effect: "the new call is refused: RESOURCE_EXHAUSTED `overloaded`, with a pushback",
         place: |process| &mut process.header_memory,
     },

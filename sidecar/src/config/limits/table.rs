@@ -48,6 +48,7 @@ pub struct Connection {
     pub continuation_frames: u32,
     pub informational: u32,
     pub pending_accept_resets: u32,
+    pub premature_resets: u32,
     pub library_resets: u32,
     pub reset_memory: u32,
     pub priority_frames: u32,
@@ -59,7 +60,7 @@ pub struct Connection {
 }
 
 /// In the order of the docs.
-pub const ROWS: [Row; 23] = [
+pub const ROWS: [Row; 24] = [
     Row {
         name: "connections",
         of: Of::Listener,
@@ -211,6 +212,16 @@ pub const ROWS: [Row; 23] = [
         place: |limits| &mut limits.pending_accept_resets,
     },
     Row {
+        name: "premature_resets",
+        of: Of::Connection,
+        defaults: [500, 500, 500],
+        more_towards_application: 0,
+        unit: "streams",
+        about: "Streams a connection may have had while more than half of them were reset within a second of their opening, by either side.",
+        effect: "edge: GOAWAY too_many_premature_resets; mesh: half of the peer's calls are refused for a while; our application: counted",
+        place: |limits| &mut limits.premature_resets,
+    },
+    Row {
         name: "library_resets",
         of: Of::Connection,
         defaults: [1_024, 4_096, 4_096],
@@ -276,7 +287,7 @@ pub const ROWS: [Row; 23] = [
         defaults: [1_000, 10_000, 10_000],
         more_towards_application: 0,
         unit: "frames",
-        about: "Frames of unknown kinds.",
+        about: "Frames of unknown kinds, GOAWAY, and answers to pings.",
         effect: "GOAWAY too_many_unknown_frames",
         place: |limits| &mut limits.unknown_frames,
     },
@@ -333,6 +344,7 @@ impl Connection {
             continuation_frames: 0,
             informational: 0,
             pending_accept_resets: 0,
+            premature_resets: 0,
             library_resets: 0,
             reset_memory: 0,
             priority_frames: 0,

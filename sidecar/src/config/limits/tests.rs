@@ -137,8 +137,8 @@ fn the_process_takes_its_memory_from_the_file_or_the_cgroup() {
         bounds.map(|bounds| (bounds.memory, bounds.header_memory, bounds.buffered_bytes))
     };
     let ok = |text, has_edge, known| bounds(text, has_edge, known).unwrap();
-    assert_eq!(ok("", false, None), (0, 32 * MIB, 128 * MIB));
-    assert_eq!(ok("", true, None), (0, 64 * MIB, 512 * MIB));
+    assert_eq!(ok("", false, None), (0, 24 * MIB, 128 * MIB));
+    assert_eq!(ok("", true, None), (0, 24 * MIB, 512 * MIB));
     // Where memory is little the others are less by default.
     let little = Some(128 * MIB);
     assert_eq!(ok("", true, little), (128 * MIB, 16 * MIB, 80 * MIB));

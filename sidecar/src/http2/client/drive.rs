@@ -115,6 +115,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
         if let Poll::Ready(over) = self.inner.poll_write(cx) {
             return Poll::Ready(over);
         }
+        if self.client.takes_heads() {
+            self.client.drained.notify_one();
+        }
         self.client.shared.end_turn();
         Poll::Pending
     }

@@ -471,7 +471,7 @@ async fn b7_a_block_of_fields_that_never_ends_is_let_go_after_ten_seconds() {
 async fn what_waits_is_counted_and_the_largest_holder_goes_when_memory_is_short() {
     let held = crate::memory::Account::new(u64::MAX);
     let setup = Setup {
-        metrics: Metrics::new(std::sync::Arc::clone(&held)),
+        metrics: Metrics::new(std::sync::Arc::clone(&held), std::sync::Arc::default()),
         ..setup()
     };
     with_peer(setup, 1 << 20, async |client, mut peer, _driven| {
@@ -501,6 +501,40 @@ async fn what_waits_is_counted_and_the_largest_holder_goes_when_memory_is_short(
         drop(small);
         settle().await;
         assert_eq!(held.used(), 0);
+        serves(&client, &mut peer).await;
+    })
+    .await;
+}
+
+/// Exactly so much may wait for those it is sent to, and not a byte more.
+#[tokio::test]
+async fn past_what_a_connection_may_hold_the_largest_holder_goes() {
+    let limits = Connection {
+        connection_buffered: 3000,
+        ..Connection::new(Scope::Mesh)
+    };
+    let setup = Setup { limits, ..setup() };
+    with_peer(setup, 1 << 20, async |client, mut peer, _driven| {
+        peer.send(&setting(STREAMS, 100)).await;
+        let mut replies = Vec::new();
+        for size in [1000, 2000] {
+            let calling = begin(&client, empty());
+            let stream = peer.next_of(kind::HEADERS).await.stream;
+            peer.send(&head(stream, 0, OK)).await;
+            peer.send(&frame(kind::DATA, 0, stream, &vec![7; size]))
+                .await;
+            replies.push(calling.await.unwrap().unwrap());
+        }
+        settle().await;
+        assert_eq!(client.held(), 3000);
+        peer.send(&frame(kind::DATA, 0, 1, b"x")).await;
+        let reset = peer.next_of(kind::RST_STREAM).await;
+        assert_eq!(reset.stream, 3, "the one that holds most");
+        settle().await;
+        assert_eq!(client.held(), 1001);
+        let [small, large] = <[Reply; 2]>::try_from(replies).unwrap();
+        assert!(large.body.collect().await.is_err());
+        drop(small);
         serves(&client, &mut peer).await;
     })
     .await;

@@ -125,7 +125,7 @@ impl Connection {
                 debug,
             } => {
                 self.peer_leaves(last_stream, code, debug, told);
-                Ok(())
+                Ok(self.meter.unknown()?)
             }
             Frame::Priority => Ok(self.meter.priority()?),
             Frame::Unknown => Ok(self.meter.unknown()?),
@@ -290,7 +290,7 @@ impl Connection {
     ) -> Result<(), Fault> {
         if is_answer {
             told(Event::Pong(payload));
-            return Ok(());
+            return Ok(self.meter.unknown()?);
         }
         self.meter.ping(now)?;
         frame::ping(payload, true, &mut self.out);

@@ -31,6 +31,7 @@ const TOLERANCE: Tolerance = Tolerance {
     settings_frames: 8,
     unknown_frames: 8,
     empty_frames: 8,
+    premature_resets: 500,
     ends_premature_resets: true,
 };
 
@@ -213,6 +214,33 @@ fn a_call_goes_there_and_back() {
     pair.client.connection.forwarded(stream, 5);
     let open = [&pair.client, &pair.server].map(|side| side.connection.open_streams());
     assert_eq!(open, [0, 0]);
+}
+
+/// Each has room left by itself.
+#[test]
+fn all_streams_together_stop_at_the_window_of_the_connection() {
+    let wide = Config {
+        stream_window: CONFIG.connection_window,
+        ..CONFIG
+    };
+    let mut pair = Pair::new(wide);
+    pair.reach_server();
+    pair.reach_client();
+    let mut sent = 0;
+    for _ in 0..3 {
+        let stream = pair.client.open(false).unwrap();
+        for _ in 0..4 {
+            let data = [7; 200_000];
+            sent += pair
+                .client
+                .connection
+                .send_data(stream, &data, false)
+                .unwrap();
+            pair.reach_server();
+            pair.reach_client();
+        }
+    }
+    assert_eq!(sent, CONFIG.connection_window as usize);
 }
 
 #[test]

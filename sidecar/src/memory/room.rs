@@ -1,0 +1,104 @@
+//! What a call's head costs while we have it, and whether there is room for it. Many fields are a byte each on the wire (RFC 7541, 6.1)
+//! and a place of their own in a map, so bytes of text say little.
+
+use http::{HeaderMap, HeaderValue};
+
+use super::account::{Account, Held};
+use std::sync::Arc;
+
+/// A place of a map: hash, name, value, links to further values.
+const PLACE: usize = 104;
+/// Its share of the index, of which a quarter stays free.
+const INDEX: usize = 6;
+/// A further value of the same name.
+const FURTHER: usize = 72;
+
+/// The room that a call's head has of the process's. It is given back with the head, not with the call: a call that was sent on
+/// has no head any more.
+#[derive(Clone, Debug, Default)]
+pub enum Room {
+    /// Nobody has asked for it yet.
+    #[default]
+    Unasked,
+    Held(Held),
+    /// There was none: the head is gone, and the call is to be refused.
+    Refused,
+}
+
+// === impl Room ===
+
+impl Room {
+    /// For this head, and `beside` bytes that came with it.
+    pub(crate) fn ask(account: &Arc<Account>, headers: &HeaderMap, beside: usize) -> Self {
+        let bytes = cost(headers, beside);
+        account.hold(bytes).map_or(Self::Refused, Self::Held)
+    }
+}
+
+/// Bytes of memory, those of names and values as if nobody shared them.
+fn cost(headers: &HeaderMap, beside: usize) -> u64 {
+    let text = |(name, value): (&http::HeaderName, &HeaderValue)| name.as_str().len() + value.len();
+    let texts = headers.iter().map(text).sum::<usize>();
+    let further = headers.len() - headers.keys_len();
+    let further = if further == 0 {
+        0
+    } else {
+        further.next_power_of_two()
+    };
+    let map = headers.capacity() * (PLACE + INDEX) + further * FURTHER;
+    (map + texts + beside) as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderName;
+
+    use super::*;
+
+    fn headers(names: usize, values: usize) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for name in 0..names {
+            let name = HeaderName::try_from(format!("x-{name:02}")).unwrap();
+            for _ in 0..values {
+                headers.append(name.clone(), HeaderValue::from_static("12"));
+            }
+        }
+        headers
+    }
+
+    #[test]
+    fn a_map_costs_its_places_and_not_only_its_texts() {
+        for (names, values, beside, expected) in [
+            (0, 0, 0, 0),
+            (0, 0, 50, 50),
+            (1, 1, 0, 6 * 110 + 6),
+            (96, 1, 0, 96 * 110 + 96 * 6),
+            (97, 1, 0, 192 * 110 + 97 * 6),
+            (1, 98, 10, 6 * 110 + 128 * 72 + 98 * 6 + 10),
+        ] {
+            let cost = cost(&headers(names, values), beside);
+            assert_eq!(cost, expected, "{names} names of {values}");
+        }
+    }
+
+    #[test]
+    fn what_a_place_takes_is_what_is_counted() {
+        assert!(size_of::<(u16, Option<[usize; 2]>, HeaderName, HeaderValue)>() <= PLACE);
+        assert!(size_of::<(HeaderValue, [[usize; 2]; 2])>() <= FURTHER);
+    }
+
+    #[test]
+    fn room_is_given_back_with_each_copy_of_the_head() {
+        let account = Account::new(1000);
+        let room = Room::ask(&account, &HeaderMap::new(), 900);
+        assert!(matches!(room, Room::Held(_)));
+        let again = room.clone();
+        assert_eq!(account.used(), 1800);
+        let none = Room::ask(&account, &HeaderMap::new(), 1);
+        assert!(matches!(none, Room::Refused));
+        drop(room);
+        assert_eq!(account.used(), 900);
+        drop(again);
+        assert_eq!(account.used(), 0);
+    }
+}
