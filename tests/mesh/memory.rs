@@ -203,7 +203,7 @@ async fn heads_of_calls_that_may_be_sent_again_have_a_bound_together() {
             let local = &web.addresses.upstreams["orders"];
             let mut raw = Raw::connect(local).await;
             let mut open = 0;
-            // Until it is answered each may be sent again: it is there twice for a moment, and then once. That is some 4 KB.
+            // Until it is answered each may be sent again. That is some 2 KB.
             let refused = loop {
                 let stream = 2 * open + 1;
                 raw.send(&head_of("/test.Echo/Stall", stream, &more)).await;

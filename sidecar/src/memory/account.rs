@@ -87,17 +87,6 @@ impl Account {
     }
 }
 
-impl Clone for Held {
-    /// As many bytes again, whether there is room for them or not: they are there already.
-    fn clone(&self) -> Self {
-        self.account.used.fetch_add(self.bytes, Ordering::Relaxed);
-        Self {
-            account: Arc::clone(&self.account),
-            bytes: self.bytes,
-        }
-    }
-}
-
 impl Default for Account {
     /// Without a bound.
     fn default() -> Self {

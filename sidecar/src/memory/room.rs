@@ -1,10 +1,12 @@
 //! What a call's head costs while we have it, and whether there is room for it. Many fields are a byte each on the wire (RFC 7541, 6.1)
 //! and a place of their own in a map, so bytes of text say little.
 
+use std::rc::Rc;
+use std::sync::Arc;
+
 use http::{HeaderMap, HeaderValue};
 
 use super::account::{Account, Held};
-use std::sync::Arc;
 
 /// A place of a map: hash, name, value, links to further values.
 const PLACE: usize = 104;
@@ -13,14 +15,14 @@ const INDEX: usize = 6;
 /// A further value of the same name.
 const FURTHER: usize = 72;
 
-/// The room that a call's head has of the process's. It is given back with the head, not with the call: a call that was sent on
-/// has no head any more.
+/// The room that a call's head has of the process's. Attempts share it as they share the head. It is given back with the head, not with
+/// the call: a call that was sent on has no head any more.
 #[derive(Clone, Debug, Default)]
 pub enum Room {
     /// Nobody has asked for it yet.
     #[default]
     Unasked,
-    Held(Held),
+    Held(Rc<Held>),
     /// There was none: the head is gone, and the call is to be refused.
     Refused,
 }
@@ -31,7 +33,8 @@ impl Room {
     /// For this head, and `beside` bytes that came with it.
     pub(crate) fn ask(account: &Arc<Account>, headers: &HeaderMap, beside: usize) -> Self {
         let bytes = cost(headers, beside);
-        account.hold(bytes).map_or(Self::Refused, Self::Held)
+        let held = account.hold(bytes).map(Rc::new);
+        held.map_or(Self::Refused, Self::Held)
     }
 }
 
@@ -88,14 +91,15 @@ mod tests {
     }
 
     #[test]
-    fn room_is_given_back_with_each_copy_of_the_head() {
+    fn room_is_given_back_with_the_last_who_has_the_head() {
         let account = Account::new(1000);
         let room = Room::ask(&account, &HeaderMap::new(), 900);
         assert!(matches!(room, Room::Held(_)));
         let again = room.clone();
-        assert_eq!(account.used(), 1800);
-        let none = Room::ask(&account, &HeaderMap::new(), 1);
+        assert_eq!(account.used(), 900);
+        let none = Room::ask(&account, &HeaderMap::new(), 101);
         assert!(matches!(none, Room::Refused));
+        drop(none);
         drop(room);
         assert_eq!(account.used(), 900);
         drop(again);
