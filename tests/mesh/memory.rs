@@ -197,7 +197,7 @@ async fn heads_of_calls_that_may_be_sent_again_have_a_bound_together() {
     Mesh::builder()
         .service("orders")
         .client("web")
-        .settings("[limits.process]\nheader_memory = 50000\n")
+        .settings("[limits.process]\nheader_memory = 25000\n")
         .run(async |mesh| {
             let web = mesh.client_sidecar("web");
             let local = &web.addresses.upstreams["orders"];
@@ -219,7 +219,7 @@ async fn heads_of_calls_that_may_be_sent_again_have_a_bound_together() {
             let labels = ["scope=\"process\"", "limit=\"header_memory\""];
             eventually("what they hold is told", async || {
                 let used = web.metric("outrigger_limit_usage", &labels).await;
-                match used.is_some_and(|used| used > 30_000.0) {
+                match used.is_some_and(|used| used > 15_000.0) {
                     true => Ok(()),
                     false => Err(format!("{used:?}")),
                 }

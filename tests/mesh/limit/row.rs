@@ -104,7 +104,7 @@ const ELSEWHERE: [Elsewhere; 16] = [
         "header_memory",
         MEMORY,
         "heads_of_calls_that_may_be_sent_again_have_a_bound_together",
-        "header_memory = 50000",
+        "header_memory = 25000",
     ),
     (
         "buffered_bytes",
