@@ -183,6 +183,8 @@ pub struct Connection {
     reset: VecDeque<u32>,
     /// Up to here we may have reset streams that are not remembered.
     reset_forgotten: u32,
+    /// Streams of ours that nobody wants any more and that the peer may not have taken yet, with when they are reset.
+    abandoned: VecDeque<(Instant, u32)>,
     /// What ended in order or was reset by the peer, oldest first.
     ended: VecDeque<(u32, Gone)>,
     /// The highest stream the peer has opened.
@@ -227,6 +229,7 @@ impl Connection {
             open: 0,
             new: Vec::new(),
             reset: VecDeque::new(),
+            abandoned: VecDeque::new(),
             reset_forgotten: 0,
             ended: VecDeque::new(),
             highest: 0,

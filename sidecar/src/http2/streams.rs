@@ -179,6 +179,11 @@ impl Shared {
         polled
     }
 
+    /// Resets the streams whose time has come; when the next one's will have.
+    pub(super) fn reset_abandoned(&self, now: Instant) -> Option<Instant> {
+        self.0.borrow_mut().connection.reset_abandoned(now)
+    }
+
     /// Bytes that the socket took so far.
     pub(super) fn written(&self) -> u64 {
         self.0.borrow().written

@@ -21,6 +21,8 @@ pub(crate) struct Driver<IO> {
     liveness: Option<Liveness>,
     drains_at: Option<u32>,
     unfinished: Unfinished,
+    /// When the next abandoned stream is reset.
+    abandoned: Alarm,
     /// How it ended, while it closes.
     result: Option<io::Result<()>>,
 }
@@ -75,6 +77,7 @@ impl<IO> Driver<IO> {
                 since: now,
                 alarm: Alarm::default(),
             },
+            abandoned: Alarm::default(),
             result: None,
         }
     }
@@ -103,6 +106,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
         {
             return Poll::Ready(over);
         }
+        self.reset_abandoned(cx);
         if let Poll::Ready(limit) = self.unfinished.poll(&self.client.shared, cx) {
             return Poll::Ready(Over::Late(limit));
         }
@@ -120,6 +124,16 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
         }
         self.client.shared.end_turn();
         Poll::Pending
+    }
+
+    fn reset_abandoned(&mut self, cx: &mut Context<'_>) {
+        let reset = || self.client.shared.reset_abandoned(Instant::now());
+        while let Some(due) = reset() {
+            if self.abandoned.poll(due, cx).is_pending() {
+                return;
+            }
+            self.abandoned.clear();
+        }
     }
 
     /// Whether the peer has sent anything: it accepted our certificate and speaks HTTP/2.

@@ -577,3 +577,38 @@ async fn credit_that_was_kept_comes_back() {
     })
     .await;
 }
+
+/// Servers end a connection on which many streams were reset before they had looked at them.
+#[tokio::test(start_paused = true)]
+async fn what_is_given_up_at_once_is_reset_when_its_server_had_time_to_take_it() {
+    with_peer(setup(), 1 << 20, async |client, mut peer, _| {
+        peer.send(&setting(STREAMS, 100)).await;
+        let begun = Instant::now();
+        let calls: Vec<_> = (0..50).map(|_| begin(&client, call(endless()))).collect();
+        for _ in &calls {
+            peer.next_of(kind::HEADERS).await;
+        }
+        calls.iter().for_each(JoinHandle::abort);
+        settle().await;
+        serves(&client, &mut peer).await;
+        assert_eq!(begun.elapsed(), Duration::ZERO, "and nobody was reset");
+        for _ in &calls {
+            let reset = peer.next_of(kind::RST_STREAM).await;
+            assert_eq!(reset.payload, [0, 0, 0, 8]);
+        }
+        let waited = begun.elapsed();
+        assert!(
+            waited >= Duration::from_millis(10) && waited < Duration::from_millis(20),
+            "{waited:?}"
+        );
+        // What has been there for longer is reset at once.
+        let old = begin(&client, call(endless()));
+        peer.next_of(kind::HEADERS).await;
+        tokio::time::advance(Duration::from_secs(1)).await;
+        let given_up = Instant::now();
+        old.abort();
+        peer.next_of(kind::RST_STREAM).await;
+        assert_eq!(given_up.elapsed(), Duration::ZERO);
+    })
+    .await;
+}

@@ -1,11 +1,17 @@
 //! What is sent: heads, data within the peer's windows, resets, credit, the end.
 
+use std::time::Duration;
+
 use tokio::time::Instant;
 
 use super::super::frame::{self, Code, Fault, Settings};
 use super::super::hpack::Indexing;
 use super::super::stream::{By, Part, Wrong};
 use super::{Connection, Gone, OUT_BUFFER, Role};
+
+/// A stream is not reset before the peer has had so long to take it. Many servers end a connection, with everybody's calls, on which
+/// more than a few streams were reset before they looked at them, which a caller can bring about who opens many and hangs up.
+const FRESH: Duration = Duration::from_millis(10);
 
 /// A field to be sent, and whether it goes into the tables.
 pub type Outgoing<'a> = (&'a [u8], &'a [u8], Indexing);
@@ -178,6 +184,11 @@ impl Connection {
             return;
         };
         let opened = entry.opened;
+        if self.role == Role::Client && now < opened + FRESH {
+            let last = self.abandoned.back().map_or(opened, |(due, _)| *due);
+            self.abandoned.push_back((last.max(opened + FRESH), stream));
+            return;
+        }
         let is_answered = self.role == Role::Server && entry.state.has_sent_all();
         let code = match is_answered {
             true => Code::NO_ERROR,
@@ -190,6 +201,19 @@ impl Connection {
                 (Ok(before), Ok(told)) => Ok(before || told),
             };
         }
+    }
+
+    /// Resets what was abandoned and is no longer fresh; when the next one will be.
+    pub fn reset_abandoned(&mut self, now: Instant) -> Option<Instant> {
+        while let Some((due, stream)) = self.abandoned.front().copied() {
+            if due > now {
+                return Some(due);
+            }
+            self.abandoned.pop_front();
+            // It may have ended by itself.
+            self.reset(stream, Code::CANCEL);
+        }
+        None
     }
 
     /// Takes no stream above the last one that came; those go on.
