@@ -51,6 +51,8 @@ const SENT_AWAY_EVERY: Duration = Duration::from_secs(1);
 const RESET_EVERY: Duration = Duration::from_millis(100);
 /// While calls are refused, the allocator gives back what it keeps: nothing else would, where nothing is done.
 const GIVEN_BACK_EVERY: Duration = Duration::from_millis(250);
+/// What a call takes besides its head and what waits of it: a task, two streams, a body a stage.
+const CALL: u64 = 8 << 10;
 /// Bytes that calls held together and hold no more: from so many on the allocator gives back what it kept for them.
 const MANY: u64 = 8 << 20;
 /// One part in so many of the memory is little.
@@ -78,6 +80,8 @@ pub struct Guard {
     used: AtomicU64,
     headers: Arc<Account>,
     buffered: Arc<Account>,
+    /// What calls take besides, without a bound of its own: it tells when much of it has come back.
+    calls: Arc<Account>,
     open: Mutex<Open>,
     orders: watch::Sender<Order>,
     metrics: http2::Metrics,
@@ -128,6 +132,7 @@ impl Guard {
             used: AtomicU64::new(0),
             headers,
             buffered,
+            calls: Arc::default(),
             open: Mutex::default(),
             orders: watch::Sender::default(),
             bounds,
@@ -160,6 +165,11 @@ impl Guard {
             self.hit(Limit::HeaderMemory);
         }
         !is_refused
+    }
+
+    /// A call is open for as long as it is held.
+    pub(crate) fn call(&self) -> Option<Held> {
+        self.calls.hold(CALL)
     }
 
     /// A connection was accepted.
@@ -224,7 +234,7 @@ impl Guard {
                 && is_due(&mut last.given_back, now, GIVEN_BACK_EVERY)
                 || has_fallen(
                     &mut last.most_held,
-                    self.headers.used() + self.buffered.used(),
+                    self.headers.used() + self.buffered.used() + self.calls.used(),
                 ),
         };
         if is_over && !self.orders.borrow().keep_credit {

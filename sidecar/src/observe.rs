@@ -27,6 +27,7 @@ use crate::attempt::safety::Decision;
 use crate::contract;
 use crate::error::Error;
 use crate::grpc::message::Counter;
+use crate::memory::Held;
 use crate::outcome::judge::Judge;
 use crate::outcome::watch::Watch;
 use crate::outcome::{Counts, Outcome};
@@ -64,6 +65,8 @@ pub struct Facts {
     pub decision: Cell<Option<Decision>>,
     pub retry_delay: Cell<Duration>,
     pub sent: Cell<Counts>,
+    /// It counts among the open ones.
+    pub memory: RefCell<Option<Held>>,
 }
 
 /// The observing stage.

@@ -43,6 +43,8 @@ impl<S: Stage> Stage for Guarded<S> {
                 "the heads of calls that wait hold what they may; limits.process.header_memory",
             ));
         }
+        // Until its stream has ended.
+        call.facts.memory.replace(self.guard.call());
         self.inner.call(call).await
     }
 }
