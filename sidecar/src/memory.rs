@@ -54,7 +54,9 @@ const GIVEN_BACK_EVERY: Duration = Duration::from_millis(250);
 /// What a call takes besides its head and what waits of it: a task, two streams, a body a stage.
 const CALL: u64 = 8 << 10;
 /// Bytes that calls held together and hold no more: from so many on the allocator gives back what it kept for them.
-const MANY: u64 = 8 << 20;
+const MANY: u64 = 2 << 20;
+/// And no more often: it takes a thread some milliseconds.
+const FALLEN_EVERY: Duration = Duration::from_secs(5);
 /// One part in so many of the memory is little.
 const LITTLE: u64 = 16;
 /// Of the connections, one in so many is sent away.
@@ -108,6 +110,7 @@ struct Last {
     sent_away: Option<Instant>,
     reset: Option<Instant>,
     given_back: Option<Instant>,
+    fallen: Option<Instant>,
     /// The most that was held since then.
     most_held: u64,
 }
@@ -232,10 +235,7 @@ impl Guard {
             keep_credit: is_over,
             give_back: level >= Level::Refuse
                 && is_due(&mut last.given_back, now, GIVEN_BACK_EVERY)
-                || has_fallen(
-                    &mut last.most_held,
-                    self.headers.used() + self.buffered.used() + self.calls.used(),
-                ),
+                || self.has_fallen(now, last),
         };
         if is_over && !self.orders.borrow().keep_credit {
             self.hit(Limit::BufferedBytes);
@@ -288,6 +288,18 @@ impl Guard {
         }
     }
 
+    /// Whether what was held is gone for the most part, once.
+    fn has_fallen(&self, now: Instant, last: &mut Last) -> bool {
+        let held = self.headers.used() + self.buffered.used() + self.calls.used();
+        last.most_held = last.most_held.max(held);
+        let has_fallen =
+            is_little_of(held, last.most_held) && is_due(&mut last.fallen, now, FALLEN_EVERY);
+        if has_fallen {
+            last.most_held = held;
+        }
+        has_fallen
+    }
+
     fn hit(&self, limit: Limit) {
         self.metrics.hit_process(limit);
     }
@@ -297,14 +309,9 @@ impl Guard {
     }
 }
 
-/// Whether little is left of the many bytes that were held since it was asked with that answer.
-fn has_fallen(most: &mut u64, held: u64) -> bool {
-    *most = held.max(*most);
-    let has_fallen = *most >= MANY && held <= *most / 8;
-    if has_fallen {
-        *most = held;
-    }
-    has_fallen
+/// Whether little is left of the many bytes that were held.
+fn is_little_of(held: u64, most: u64) -> bool {
+    most >= MANY && held <= most / 8
 }
 
 /// Whether something may be done again, and then it is.
@@ -385,24 +392,31 @@ mod tests {
 
     #[test]
     fn what_many_calls_held_is_given_back_once_they_are_gone() {
-        let mut most = 0;
-        let fallen = |held: u64| has_fallen(&mut most, held);
-        let held = [
-            0,
-            MANY - 1,
-            0,
-            MANY,
-            MANY / 8 + 1,
-            MANY / 8,
-            0,
-            2 * MANY,
-            0,
-            0,
-        ];
-        let expected = [5, 8];
-        let found = held.map(fallen);
-        for (place, found) in found.into_iter().enumerate() {
-            assert_eq!(found, expected.contains(&place), "{place}: {}", held[place]);
+        let guard = guard(1000);
+        let (start, mut last) = (Instant::now(), Last::default());
+        let orders = guard.orders();
+        let mut look = |calls: u64, seconds: u64| {
+            let held: Vec<_> = (0..calls).map(|_| guard.call()).collect();
+            let now = start + Duration::from_secs(seconds);
+            guard.look(MIB, now, &mut last);
+            drop(held);
+            orders.borrow().give_back
+        };
+        let many = MANY / CALL;
+        for (calls, seconds, expected) in [
+            (many - 1, 0, false),
+            (0, 1, false),
+            (many, 2, false),
+            (many / 8 + 1, 3, false),
+            (many / 8, 4, true),
+            (0, 5, false),
+            (2 * many, 6, false),
+            // Not again so soon, but then.
+            (0, 7, false),
+            (0, 9, true),
+            (0, 20, false),
+        ] {
+            assert_eq!(look(calls, seconds), expected, "{calls} after {seconds} s");
         }
     }
 

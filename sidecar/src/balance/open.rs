@@ -67,6 +67,8 @@ struct Report {
     number: u32,
     received: Instant,
     dispatched: Instant,
+    /// What was left of the deadline then.
+    given: Option<Duration>,
     pending: Pending,
 }
 
@@ -112,6 +114,9 @@ pub fn open(
         number: facts.attempts.get(),
         received: call.received,
         dispatched: now,
+        given: call
+            .deadline
+            .map(|deadline| deadline.saturating_duration_since(now)),
         pending: Pending(endpoint.clone()),
     };
     let judge = Judge::new(call.protocol == Protocol::Grpc, kind, now);
@@ -216,10 +221,10 @@ impl Drop for Pending {
     }
 }
 
-/// Blame for a passed deadline only if the endpoint had the call for more than half of its time, and for long enough to answer: else
+/// Blame for a passed deadline only if the endpoint had the call for more than half of its time, and was given enough to answer: else
 /// whoever asks for the impossible would take the endpoint away from all other callers.
-fn is_blamed(here: Duration, total: Duration) -> bool {
-    here * 2 > total && here >= FAIR
+fn is_blamed(here: Duration, total: Duration, given: Option<Duration>) -> bool {
+    here * 2 > total && given.is_none_or(|given| given >= FAIR)
 }
 
 // === impl Report ===
@@ -246,7 +251,7 @@ impl Report {
             now.saturating_duration_since(self.dispatched),
             now.saturating_duration_since(self.received),
         );
-        let blamed = is_blamed(here, total);
+        let blamed = is_blamed(here, total, self.given);
         let millis = self.shared.clock.millis(now);
         let breaker = &self.endpoint.state.breaker;
         let changed = match outcome.effect(blamed) {
@@ -322,18 +327,21 @@ mod tests {
 
     #[test]
     fn who_had_too_little_time_is_not_to_blame() {
-        for (here, total, expected) in [
-            (0, 0, false),
-            (1, 1, false),
-            (9, 9, false),
-            (10, 10, true),
-            (10, 20, false),
-            (11, 20, true),
-            (400, 1000, false),
-            (600, 1000, true),
+        for (here, total, given, expected) in [
+            (0, 0, 0, false),
+            (1, 1, 1, false),
+            // A busy machine notices late.
+            (400, 400, 9, false),
+            (10, 10, 10, true),
+            (10, 20, 20, false),
+            (11, 20, 20, true),
+            (400, 1000, 1000, false),
+            (600, 1000, 700, true),
         ] {
-            let [here, total] = [here, total].map(Duration::from_millis);
-            assert_eq!(is_blamed(here, total), expected, "{here:?} of {total:?}");
+            let [here, total, given] = [here, total, given].map(Duration::from_millis);
+            let blamed = is_blamed(here, total, Some(given));
+            assert_eq!(blamed, expected, "{here:?} of {total:?}, given {given:?}");
         }
+        assert!(is_blamed(FAIR, FAIR, None));
     }
 }
