@@ -50,8 +50,10 @@ full:
     OUTRIGGER_METADATA_CASES=10000 OUTRIGGER_DEADLINES=1000 OUTRIGGER_LATE_MILLIS=20 cargo test --workspace --test mesh -- c10_ c11_
     OUTRIGGER_REFUSED_CALLS=10000 OUTRIGGER_DRAINS=1000 cargo test --workspace --test mesh -- d1_ d7_
     OUTRIGGER_ROLLING_ROUNDS=3 OUTRIGGER_ROLLING_RATE=500 OUTRIGGER_ROLLING_STREAMS=100 OUTRIGGER_ROLLING_SECONDS=40 cargo test --workspace --test mesh -- d5_
+    OUTRIGGER_DIALS=20000 cargo test --workspace --test mesh -- d8_
     OUTRIGGER_INSTANCE_LOST_SECONDS=30 cargo test --workspace --test mesh --test shop -- instance_lost
     OUTRIGGER_STORM_SECONDS=60 OUTRIGGER_TINY_MESSAGES=4000 OUTRIGGER_CANCELLED=5000 OUTRIGGER_MALFORMED=5000 cargo test --workspace --test mesh -- b2_ b4_ b5_ b6_ b24_ --test-threads=1
     OUTRIGGER_ATTACKERS=50 OUTRIGGER_ATTACK_MILLIS=10000 OUTRIGGER_ATTACK_SLACK=1 cargo test --workspace --test mesh -- b1_
+    OUTRIGGER_SLOW_PEERS=1000 OUTRIGGER_SLOW_LATE_MILLIS=1000 cargo test --workspace --test mesh -- b3_ b7_ --test-threads=1
     OUTRIGGER_STREAM_MIB=4096 cargo test --workspace --test mesh -- streaming
     OUTRIGGER_SOAK_RATE=1000 OUTRIGGER_SOAK_SECONDS=600 cargo test --workspace --test mesh -- k2_
