@@ -49,7 +49,7 @@ bench *args="pair":
 full:
     OUTRIGGER_METADATA_CASES=10000 OUTRIGGER_DEADLINES=1000 OUTRIGGER_LATE_MILLIS=20 cargo test --workspace --test mesh -- c10_ c11_
     OUTRIGGER_REFUSED_CALLS=10000 OUTRIGGER_DRAINS=1000 cargo test --workspace --test mesh -- d1_ d7_
-    OUTRIGGER_ROLLING_ROUNDS=3 OUTRIGGER_ROLLING_RATE=500 OUTRIGGER_ROLLING_STREAMS=100 OUTRIGGER_ROLLING_SECONDS=40 cargo test --workspace --test mesh -- d5_
+    OUTRIGGER_ROLLING_ROUNDS=4 OUTRIGGER_ROLLING_RATE=500 OUTRIGGER_ROLLING_STREAMS=100 OUTRIGGER_ROLLING_SECONDS=26 cargo test --workspace --test mesh -- d5_
     OUTRIGGER_DIALS=20000 cargo test --workspace --test mesh -- d8_
     OUTRIGGER_INSTANCE_LOST_SECONDS=30 cargo test --workspace --test mesh --test shop -- instance_lost
     OUTRIGGER_STORM_SECONDS=60 OUTRIGGER_TINY_MESSAGES=4000 OUTRIGGER_CANCELLED=5000 OUTRIGGER_MALFORMED=5000 cargo test --workspace --test mesh -- b2_ b4_ b5_ b6_ b24_ --test-threads=1

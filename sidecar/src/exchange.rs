@@ -9,6 +9,7 @@ use std::sync::Arc;
 use crate::balance::endpoint::Endpoint;
 use crate::connect::{Application, Pool};
 use crate::error::Error;
+use crate::http2::client::Client;
 use crate::stack::{Call, Reply};
 
 /// One attempt on a pooled mTLS connection to `endpoint`. The reply's body drives what is left of the request's; dropping this future or
@@ -19,13 +20,7 @@ pub async fn exchange(
     call: Call,
 ) -> Result<Reply, Error> {
     // A drop while waiting leaves a connection being made, which the next call uses.
-    let client = loop {
-        let client = pool.acquire(endpoint).await?;
-        if client.takes_heads() {
-            break client;
-        }
-        client.until_takes_heads().await;
-    };
+    let client = writable(async || pool.acquire(endpoint).await).await?;
     // A drop from here on resets the stream with CANCEL.
     client.call(call).await
 }
@@ -35,12 +30,19 @@ pub async fn to_application(application: &Rc<Application>, call: Call) -> Result
     if application.speaks_http1(call.protocol) {
         return application.call_http1(call).await;
     }
-    let client = loop {
-        let client = application.acquire().await?;
+    let client = writable(async || application.acquire().await).await?;
+    client.call(call).await
+}
+
+/// A connection that writes a head soon: behind others that nobody reads it would only take memory.
+async fn writable(
+    acquire: impl AsyncFn() -> Result<Rc<Client>, Error>,
+) -> Result<Rc<Client>, Error> {
+    loop {
+        let client = acquire().await?;
         if client.takes_heads() {
-            break client;
+            return Ok(client);
         }
         client.until_takes_heads().await;
-    };
-    client.call(call).await
+    }
 }

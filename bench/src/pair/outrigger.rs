@@ -1,4 +1,5 @@
-//! A pair of sidecars of this workspace, with a registry of their own and everything at its default.
+//! A pair of sidecars of this workspace, with a registry of their own and everything at its default, but for the bounds that one peer who
+//! makes handshakes and nothing else would meet.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -34,7 +35,8 @@ pub(crate) async fn start(folder: &Path, application: SocketAddr) -> anyhow::Res
     let callee = format!(
         "service = \"{SERVICE}\"\ninstance = \"{SERVICE}-v1-0\"\n\
          [application]\naddress = \"{application}\"\nprotocol = \"grpc\"\ncontract = \"{contract}\"\n\
-         [inbound]\nbind = \"127.0.0.1:0\"\n[outbound]\nbind = \"127.0.0.1:0\"\n"
+         [inbound]\nbind = \"127.0.0.1:0\"\n[outbound]\nbind = \"127.0.0.1:0\"\n\
+         [limits.mesh]\nconnections_per_peer = 1024\ntls_handshakes_per_second = 10000\n"
     );
     let (callee, callee_addresses) = start_sidecar(
         &program,
