@@ -9,6 +9,8 @@ mod idle;
 use std::path::Path;
 use std::time::Duration;
 
+use anyhow::Context as _;
+
 use crate::pair::topology::Topology;
 use crate::pair::{self, report::say};
 
@@ -55,7 +57,8 @@ async fn handshakes(topologies: &[Topology], folder: &Path, args: &Args) -> anyh
     for _ in 0..args.rounds {
         for (topology, rounds) in topologies.iter().zip(&mut measured) {
             if let Some(inbound) = topology.inbound {
-                rounds.push(handshake::measure(topology, inbound, folder, duration).await?);
+                let measured = handshake::measure(topology, inbound, folder, duration).await;
+                rounds.push(measured.with_context(|| topology.name)?);
             }
         }
     }

@@ -11,7 +11,7 @@ use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
-use tokio::io::AsyncReadExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -20,6 +20,8 @@ use tokio_rustls::TlsConnector;
 use crate::pair::certificates;
 use crate::pair::topology::Topology;
 
+/// What a client says first (RFC 9113, 3.4): the preface and an empty SETTINGS frame.
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
 /// Handshakes under way at any time.
 const AT_ONCE: usize = 8;
 
@@ -56,12 +58,13 @@ pub(super) async fn measure(
     Ok((made / begun.elapsed().as_secs_f64(), cpu / made))
 }
 
-/// The server has accepted our certificate once it says something over the connection: in HTTP/2 it speaks at once.
+/// The server has accepted our certificate once it says something over the connection: in HTTP/2 it answers a preface at once.
 async fn dial(connector: &TlsConnector, inbound: SocketAddr) -> anyhow::Result<()> {
     let stream = TcpStream::connect(inbound).await?;
     stream.set_nodelay(true)?;
     let name = ServerName::try_from(certificates::HOST)?;
     let mut stream = connector.connect(name, stream).await?;
+    stream.write_all(PREFACE).await?;
     stream.read_u8().await.context("no word from the server")?;
     Ok(())
 }
