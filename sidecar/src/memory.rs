@@ -16,18 +16,21 @@ mod account;
 /// What heads of calls hold.
 mod room;
 
+/// Whether much that was held is gone.
+mod peak;
+
+/// Connections in the order in which they came.
+mod seat;
+
 /// Where calls are refused.
 mod stage;
 
-use std::collections::BTreeMap;
-use std::future::Future;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
-use tokio_util::sync::CancellationToken;
 
 use crate::config::{self, Limits, Process};
 use crate::http2;
@@ -39,7 +42,11 @@ pub use account::Held;
 pub(crate) use allocator::give_back;
 pub use level::{Level, Marks};
 pub use room::Room;
+pub(crate) use seat::Seat;
 pub use stage::layer;
+
+use peak::Peak;
+use seat::Seats;
 
 /// Between two looks at what is used; while much is, they are closer.
 const LOOK: Duration = Duration::from_millis(100);
@@ -53,15 +60,8 @@ const RESET_EVERY: Duration = Duration::from_millis(100);
 const GIVEN_BACK_EVERY: Duration = Duration::from_millis(250);
 /// What a call takes besides its head and what waits of it: a task, two streams, a body a stage.
 const CALL: u64 = 8 << 10;
-/// Bytes that calls held together and hold no more: from so many on the allocator gives back what it kept for them.
-const MANY: u64 = 2 << 20;
-/// And no more often: it takes a thread some milliseconds.
-const FALLEN_EVERY: Duration = Duration::from_secs(5);
 /// One part in so many of the memory is little.
 const LITTLE: u64 = 16;
-/// Of the connections, one in so many is sent away.
-const SENT_AWAY: usize = 8;
-
 /// What the threads are to do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Order {
@@ -84,24 +84,9 @@ pub struct Guard {
     buffered: Arc<Account>,
     /// What calls take besides, without a bound of its own: it tells when much of it has come back.
     calls: Arc<Account>,
-    open: Mutex<Open>,
+    seats: Arc<Seats>,
     orders: watch::Sender<Order>,
     metrics: http2::Metrics,
-}
-
-/// Accepted connections that were not sent away, the newest last.
-#[derive(Debug, Default)]
-struct Open {
-    next: u64,
-    connections: BTreeMap<u64, CancellationToken>,
-}
-
-/// An accepted connection's place among them.
-#[derive(Debug)]
-pub(crate) struct Seat {
-    guard: Arc<Guard>,
-    number: u64,
-    leave: CancellationToken,
 }
 
 /// When something was done last.
@@ -110,9 +95,8 @@ struct Last {
     sent_away: Option<Instant>,
     reset: Option<Instant>,
     given_back: Option<Instant>,
-    fallen: Option<Instant>,
-    /// The most that was held since then.
-    most_held: u64,
+    /// What calls held at most.
+    peak: Peak,
 }
 
 // === impl Guard ===
@@ -136,7 +120,7 @@ impl Guard {
             headers,
             buffered,
             calls: Arc::default(),
-            open: Mutex::default(),
+            seats: Arc::default(),
             orders: watch::Sender::default(),
             bounds,
             metrics,
@@ -176,18 +160,8 @@ impl Guard {
     }
 
     /// A connection was accepted.
-    pub(crate) fn seat(self: &Arc<Self>) -> Seat {
-        let leave = CancellationToken::new();
-        let mut open = self.open();
-        open.next += 1;
-        let number = open.next;
-        open.connections.insert(number, leave.clone());
-        drop(open);
-        Seat {
-            guard: Arc::clone(self),
-            number,
-            leave,
-        }
+    pub(crate) fn seat(&self) -> Seat {
+        self.seats.take()
     }
 
     /// What a thread has to do, as it changes.
@@ -223,7 +197,7 @@ impl Guard {
         self.mark_buffers(used);
         self.tell_usage(used);
         if level >= Level::Leave && is_due(&mut last.sent_away, now, SENT_AWAY_EVERY) {
-            self.send_newest_away();
+            self.seats.send_newest_away();
         }
         let is_over = self.buffered.is_over();
         let resets = level == Level::Reset && is_due(&mut last.reset, now, RESET_EVERY);
@@ -235,7 +209,7 @@ impl Guard {
             keep_credit: is_over,
             give_back: level >= Level::Refuse
                 && is_due(&mut last.given_back, now, GIVEN_BACK_EVERY)
-                || self.has_fallen(now, last),
+                || last.peak.is_over(self.held(), now),
         };
         if is_over && !self.orders.borrow().keep_credit {
             self.hit(Limit::BufferedBytes);
@@ -261,15 +235,6 @@ impl Guard {
         self.buffered.mark(until(self.marks.refuse), full_at);
     }
 
-    fn send_newest_away(&self) {
-        let mut open = self.open();
-        for _ in 0..open.connections.len().div_ceil(SENT_AWAY) {
-            if let Some((_, leave)) = open.connections.pop_last() {
-                leave.cancel();
-            }
-        }
-    }
-
     fn tell_usage(&self, used: u64) {
         let metrics = &self.metrics;
         metrics.uses(http2::PROCESS, "memory", used);
@@ -288,30 +253,14 @@ impl Guard {
         }
     }
 
-    /// Whether what was held is gone for the most part, once.
-    fn has_fallen(&self, now: Instant, last: &mut Last) -> bool {
-        let held = self.headers.used() + self.buffered.used() + self.calls.used();
-        last.most_held = last.most_held.max(held);
-        let has_fallen =
-            is_little_of(held, last.most_held) && is_due(&mut last.fallen, now, FALLEN_EVERY);
-        if has_fallen {
-            last.most_held = held;
-        }
-        has_fallen
+    /// What calls hold, of all kinds.
+    fn held(&self) -> u64 {
+        self.headers.used() + self.buffered.used() + self.calls.used()
     }
 
     fn hit(&self, limit: Limit) {
         self.metrics.hit_process(limit);
     }
-
-    fn open(&self) -> MutexGuard<'_, Open> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Whether little is left of the many bytes that were held.
-fn is_little_of(held: u64, most: u64) -> bool {
-    most >= MANY && held <= most / 8
 }
 
 /// Whether something may be done again, and then it is.
@@ -321,21 +270,6 @@ fn is_due(last: &mut Option<Instant>, now: Instant, every: Duration) -> bool {
         *last = Some(now);
     }
     is_due
-}
-
-// === impl Seat ===
-
-impl Seat {
-    /// Ready when this connection is to be sent away.
-    pub(crate) fn sent_away(&self) -> impl Future<Output = ()> + use<> {
-        self.leave.clone().cancelled_owned()
-    }
-}
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        self.guard.open().connections.remove(&self.number);
-    }
 }
 
 #[cfg(test)]
@@ -354,7 +288,7 @@ mod tests {
     }
 
     fn is_sent_away(seat: &Seat) -> bool {
-        seat.leave.is_cancelled()
+        seat.is_sent_away()
     }
 
     #[test]
@@ -387,37 +321,7 @@ mod tests {
         look(70, 1080);
         assert!(!guard.is_short());
         drop(seats);
-        assert!(guard.open().connections.is_empty());
-    }
-
-    #[test]
-    fn what_many_calls_held_is_given_back_once_they_are_gone() {
-        let guard = guard(1000);
-        let (start, mut last) = (Instant::now(), Last::default());
-        let orders = guard.orders();
-        let mut look = |calls: u64, seconds: u64| {
-            let held: Vec<_> = (0..calls).map(|_| guard.call()).collect();
-            let now = start + Duration::from_secs(seconds);
-            guard.look(MIB, now, &mut last);
-            drop(held);
-            orders.borrow().give_back
-        };
-        let many = MANY / CALL;
-        for (calls, seconds, expected) in [
-            (many - 1, 0, false),
-            (0, 1, false),
-            (many, 2, false),
-            (many / 8 + 1, 3, false),
-            (many / 8, 4, true),
-            (0, 5, false),
-            (2 * many, 6, false),
-            // Not again so soon, but then.
-            (0, 7, false),
-            (0, 9, true),
-            (0, 20, false),
-        ] {
-            assert_eq!(look(calls, seconds), expected, "{calls} after {seconds} s");
-        }
+        assert!(guard.seats.is_empty());
     }
 
     #[test]
@@ -431,5 +335,17 @@ mod tests {
             guard.look(MIB, now, &mut last);
             assert_eq!(orders.borrow().keep_credit, expected, "{buffered}");
         }
+    }
+
+    #[test]
+    fn what_many_open_calls_took_is_given_back_once_they_are_gone() {
+        let guard = guard(1000);
+        let (start, mut last) = (Instant::now(), Last::default());
+        let calls: Vec<_> = (0..1000).map(|_| guard.call()).collect();
+        guard.look(MIB, start, &mut last);
+        assert!(!guard.orders().borrow().give_back);
+        drop(calls);
+        guard.look(MIB, start + LOOK, &mut last);
+        assert!(guard.orders().borrow().give_back);
     }
 }

@@ -152,6 +152,20 @@ impl Sidecar {
         self.process.terminate();
     }
 
+    /// Starts the drain, and waits until it says that it leaves.
+    pub async fn leaves(&self) {
+        self.begin_drain();
+        eventually(
+            &format!("{} says that it leaves", self.instance),
+            async || {
+                let (status, body) = self.health("/ready").await?;
+                let leaves = status != 200 && body.contains("drain");
+                holds(leaves, format!("{status} {body}"))
+            },
+        )
+        .await;
+    }
+
     /// Drains and insists on a clean end.
     pub async fn stop(self) {
         self.begin_drain();

@@ -30,14 +30,7 @@ async fn a_call_in_progress_is_finished() {
             })
             .await;
             let sidecar = mesh.instance("orders", 0).sidecar.take().unwrap();
-            sidecar.begin_drain();
-            eventually("it says that it leaves", async || {
-                match sidecar.health("/ready").await {
-                    Ok((200, _)) => Err("ready"),
-                    _ => Ok(()),
-                }
-            })
-            .await;
+            sidecar.leaves().await;
             mesh.upstream("orders").resume();
             let answer = calls.join_next().await.unwrap().unwrap();
             assert_eq!(answer.expect_ok().text(), "last");

@@ -13,20 +13,6 @@ use crate::ECHO;
 const LONG: &str = "[drain]\npropagation = \"200ms\"\ngrace = \"60s\"\n";
 const SHORT: &str = "[drain]\npropagation = \"200ms\"\ngrace = \"2s\"\n";
 
-/// Told to end, it says that it leaves.
-async fn leaves(mesh: &Mesh) {
-    let sidecar = mesh.client_sidecar("web");
-    sidecar.begin_drain();
-    eventually("it says that it leaves", async || {
-        let (status, body) = sidecar.health("/ready").await?;
-        holds(
-            status != 200 && body.contains("drain"),
-            format!("{status} {body}"),
-        )
-    })
-    .await;
-}
-
 async fn is_gone(pid: u32) {
     eventually("the sidecar has ended", async || {
         holds(!process::exists(pid), "it runs")
@@ -52,7 +38,7 @@ async fn d6_told_first_a_sidecar_serves_its_application_until_the_last_connectio
                 .open(&Call::new("orders", "/test.Echo/Bidi"))
                 .await
                 .unwrap();
-            leaves(mesh).await;
+            mesh.client_sidecar("web").leaves().await;
             // The time for its callers to move on is over.
             let begun = Instant::now();
             while begun.elapsed() < Duration::from_secs(1) {
@@ -89,7 +75,7 @@ async fn d6_an_application_that_stays_is_left_at_the_end_of_the_grace() {
             stream.message(b"here").await;
             assert_eq!(stream.next().await.unwrap(), "here");
             let told = Instant::now();
-            leaves(mesh).await;
+            mesh.client_sidecar("web").leaves().await;
             is_gone(pid).await;
             let stayed = told.elapsed();
             assert!(stayed > Duration::from_secs(2), "it stayed {stayed:?} only");

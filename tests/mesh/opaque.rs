@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use outrigger_tests::client::Client;
 use outrigger_tests::eventually::holds;
-use outrigger_tests::mesh::Service;
+use outrigger_tests::mesh::{Builder, Service};
 use outrigger_tests::opaque::{Application, Connection, Nameless, Script};
 use outrigger_tests::sidecar::Sidecar;
 use outrigger_tests::upstream::Address;
@@ -31,12 +31,17 @@ async fn closed(sidecar: &Sidecar, reason: &str, count: f64) {
     .await;
 }
 
-#[tokio::test]
-async fn ten_mebibytes_pass_both_ways_unchanged_and_are_counted() {
-    let application = Application::start(Script::Echo).await;
+/// An application whose protocol its callers are told, and one of those.
+fn store(application: &Application) -> Builder {
     Mesh::builder()
         .service(application.service("store").declared("tcp"))
         .client("web")
+}
+
+#[tokio::test]
+async fn ten_mebibytes_pass_both_ways_unchanged_and_are_counted() {
+    let application = Application::start(Script::Echo).await;
+    store(&application)
         .run(async |mesh| {
             let web = mesh.client_sidecar("web");
             let bytes: Vec<u8> = (0..10_u32 << 18)
@@ -68,9 +73,7 @@ async fn ten_mebibytes_pass_both_ways_unchanged_and_are_counted() {
 #[tokio::test]
 async fn a_client_that_has_said_all_is_answered() {
     let application = Application::start(Script::Counts).await;
-    Mesh::builder()
-        .service(application.service("store").declared("tcp"))
-        .client("web")
+    store(&application)
         .run(async |mesh| {
             let mut connection = Connection::open(mesh.client_sidecar("web"), "store").await;
             connection.say(b"three words there").await;
@@ -83,9 +86,7 @@ async fn a_client_that_has_said_all_is_answered() {
 #[tokio::test]
 async fn a_server_may_speak_first_where_its_caller_declares_tcp() {
     let application = Application::start(Script::Greets("hello")).await;
-    Mesh::builder()
-        .service(application.service("store").declared("tcp"))
-        .client("web")
+    store(&application)
         .run(async |mesh| {
             let begun = Instant::now();
             let mut connection = Connection::open(mesh.client_sidecar("web"), "store").await;
@@ -186,9 +187,7 @@ async fn calls_are_carried_as_calls_where_the_registry_says_nothing_of_them() {
 #[tokio::test]
 async fn an_application_that_speaks_tcp_takes_no_call() {
     let application = Application::start(Script::Echo).await;
-    Mesh::builder()
-        .service(application.service("store").declared("tcp"))
-        .client("web")
+    store(&application)
         .run(async |mesh| {
             let answer = mesh.client("web").unary("store", ECHO, "a").await;
             assert_eq!(answer.code(), Code::Unimplemented, "{}", answer.summary());
@@ -201,9 +200,7 @@ async fn an_application_that_speaks_tcp_takes_no_call() {
 #[tokio::test]
 async fn whoever_is_denied_is_closed_and_counted() {
     let application = Application::start(Script::Greets("hello")).await;
-    Mesh::builder()
-        .service(application.service("store").declared("tcp"))
-        .client("web")
+    store(&application)
         .client("stranger")
         .deny("stranger", "store")
         .run(async |mesh| {
@@ -227,9 +224,7 @@ async fn whoever_is_denied_is_closed_and_counted() {
 #[tokio::test]
 async fn an_open_connection_ends_soon_after_it_is_denied() {
     let application = Application::start(Script::Echo).await;
-    Mesh::builder()
-        .service(application.service("store").declared("tcp"))
-        .client("web")
+    store(&application)
         .run(async |mesh| {
             let web = mesh.client_sidecar("web");
             let mut connection = Connection::open(web, "store").await;
@@ -294,22 +289,13 @@ async fn an_application_that_is_gone_is_left_for_another() {
 #[tokio::test]
 async fn a_connection_goes_on_while_its_callee_drains() {
     let application = Application::start(Script::Echo).await;
-    Mesh::builder()
-        .service(application.service("store").declared("tcp"))
-        .client("web")
+    store(&application)
         .settings("[drain]\npropagation = \"0s\"\ngrace = \"10s\"")
         .run(async |mesh| {
             let mut connection = Connection::open(mesh.client_sidecar("web"), "store").await;
             connection.echoes(b"before").await;
             let sidecar = mesh.instance("store", 0).sidecar.take().unwrap();
-            sidecar.begin_drain();
-            eventually("it says that it leaves", async || {
-                match sidecar.health("/ready").await {
-                    Ok((200, _)) => Err("ready"),
-                    _ => Ok(()),
-                }
-            })
-            .await;
+            sidecar.leaves().await;
             connection.echoes(b"meanwhile").await;
             let begun = Instant::now();
             connection.end().await;
@@ -326,9 +312,7 @@ async fn a_connection_goes_on_while_its_callee_drains() {
 #[tokio::test]
 async fn a_connection_is_cut_at_the_end_of_the_grace() {
     let application = Application::start(Script::Echo).await;
-    Mesh::builder()
-        .service(application.service("store").declared("tcp"))
-        .client("web")
+    store(&application)
         .settings("[drain]\npropagation = \"0s\"\ngrace = \"1s\"")
         .run(async |mesh| {
             let web = mesh.client_sidecar("web");
@@ -439,9 +423,7 @@ async fn an_instance_that_names_no_protocol_gets_the_bytes_alone() {
 #[tokio::test]
 async fn a_peer_has_no_more_connections_than_its_bound() {
     let application = Application::start(Script::Echo).await;
-    Mesh::builder()
-        .service(application.service("store").declared("tcp"))
-        .client("web")
+    store(&application)
         .settings("[limits.mesh]\nconnections_per_peer = 2")
         .run(async |mesh| {
             let web = mesh.client_sidecar("web");
@@ -468,9 +450,7 @@ const LITTLE: &str =
 #[tokio::test]
 async fn short_of_memory_no_connection_is_taken() {
     let application = Application::start(Script::Echo).await;
-    Mesh::builder()
-        .service(application.service("store").declared("tcp"))
-        .client("web")
+    store(&application)
         .settings(LITTLE)
         .run(async |mesh| {
             let web = mesh.client_sidecar("web");
@@ -484,9 +464,7 @@ async fn short_of_memory_no_connection_is_taken() {
 #[tokio::test]
 async fn bytes_that_nobody_takes_end_their_connection() {
     let application = Application::start(Script::Deaf).await;
-    Mesh::builder()
-        .service(application.service("store").declared("tcp"))
-        .client("web")
+    store(&application)
         .settings("[limits.connect]\nstream_progress = \"1s\"")
         .run(async |mesh| {
             let mut connection = Connection::open(mesh.client_sidecar("web"), "store").await;

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use crate::balance::ewma;
 use crate::breaker::Breaker;
@@ -31,11 +31,30 @@ pub struct Endpoint {
 /// What all threads share about an endpoint: plain atomics, each on a cache line of its own.
 #[derive(Debug, Default)]
 pub struct State {
-    /// Attempts open now, over all threads.
+    /// Attempts and opaque connections open now, over all threads.
     pub pending: AtomicU32,
     /// Estimated latency.
     pub latency: ewma::Shared,
     pub breaker: Breaker,
     /// No new calls until then, in milliseconds of the process's clock: it said that it is leaving or not there yet.
     pub held_until: AtomicU64,
+}
+
+/// An attempt, or an opaque connection, that counts as open on its endpoint until it is dropped.
+#[derive(Debug)]
+pub struct Pending(Arc<Endpoint>);
+
+// === impl Pending ===
+
+impl Pending {
+    pub fn new(endpoint: &Arc<Endpoint>) -> Self {
+        endpoint.state.pending.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(endpoint))
+    }
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        self.0.state.pending.fetch_sub(1, Ordering::Relaxed);
+    }
 }

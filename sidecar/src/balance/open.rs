@@ -9,7 +9,7 @@ use opentelemetry::KeyValue;
 use rand::RngExt;
 use tokio::time::Instant;
 
-use super::endpoint::Endpoint;
+use super::endpoint::{Endpoint, Pending};
 use super::select::Picked;
 use crate::breaker::{self, Mode};
 use crate::call::headers::ATTEMPT;
@@ -48,10 +48,6 @@ pub struct Attempt {
     streams: bool,
 }
 
-/// Subtracts an attempt from its endpoint's count when dropped.
-#[derive(Debug)]
-struct Pending(Arc<Endpoint>);
-
 /// What the report of an attempt needs.
 struct Report {
     shared: Arc<Shared>,
@@ -88,7 +84,6 @@ pub fn open(
         }
         return Err(error);
     }
-    endpoint.state.pending.fetch_add(1, Ordering::Relaxed);
     let facts = call.facts.clone();
     facts.dispatched.set(true);
     facts.attempts.set(facts.attempts.get() + 1);
@@ -117,7 +112,7 @@ pub fn open(
         given: call
             .deadline
             .map(|deadline| deadline.saturating_duration_since(now)),
-        pending: Pending(endpoint.clone()),
+        pending: Pending::new(endpoint),
     };
     let judge = Judge::new(call.protocol == Protocol::Grpc, kind, now);
     let watch = Watch::new(judge, call.deadline, move |outcome| report.finish(&outcome));
@@ -210,14 +205,6 @@ impl Attempt {
             _ => {}
         }
         self.watch.follow(result)
-    }
-}
-
-// === impl Pending ===
-
-impl Drop for Pending {
-    fn drop(&mut self) {
-        self.0.state.pending.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -3,14 +3,13 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use rand::RngExt as _;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::metrics::Observed;
-use crate::balance::endpoint::Endpoint;
+use crate::balance::endpoint::{Endpoint, Pending};
 use crate::balance::open::changed_to;
 use crate::balance::select::{self, Choice, Picked, Time};
 use crate::balance::{FAIL_FAST, Look};
@@ -28,10 +27,6 @@ pub(super) struct Reached {
     pub(super) opaque: Opaque,
     pub(super) pending: Pending,
 }
-
-/// Subtracts a connection from its endpoint's count when dropped.
-#[derive(Debug)]
-pub(super) struct Pending(Arc<Endpoint>);
 
 /// Each of these connections is dialled anew, so nobody is more ready than others.
 struct Anew;
@@ -155,19 +150,4 @@ async fn attempt(
 fn unreachable(upstream: &Upstream, why: &str) -> Error {
     let detail = format!("{} {why}; check its health in the registry", upstream.name);
     Error::unprocessed(Kind::NoEndpoint, detail)
-}
-
-// === impl Pending ===
-
-impl Pending {
-    fn new(endpoint: &Arc<Endpoint>) -> Self {
-        endpoint.state.pending.fetch_add(1, Ordering::Relaxed);
-        Self(Arc::clone(endpoint))
-    }
-}
-
-impl Drop for Pending {
-    fn drop(&mut self) {
-        self.0.state.pending.fetch_sub(1, Ordering::Relaxed);
-    }
 }
