@@ -310,7 +310,7 @@ impl Client {
             End::Lost if stream.is_unsent() => {
                 Error::unsent("the connection ended before the call left")
             }
-            End::Lost | End::Failed(..) | End::Complete => self.broken(end),
+            End::Lost | End::Failed(..) | End::Crowding | End::Complete => self.broken(end),
         }
     }
 
@@ -322,8 +322,16 @@ impl Client {
     }
 
     fn broken(&self, end: End) -> Error {
-        if let End::Failed(_, why) = end {
-            return Error::new(Kind::Protocol, format!("the peer broke HTTP/2: {why}"));
+        match end {
+            End::Failed(_, why) => {
+                return Error::new(Kind::Protocol, format!("the peer broke HTTP/2: {why}"));
+            }
+            // Nothing the peer has done: whoever should take it did not.
+            End::Crowding => {
+                let why = "the answer held most of what waits for its receivers; limits.connection_buffered, or the memory guard";
+                return Error::new(Kind::Overloaded, why);
+            }
+            End::Complete | End::Reset(_) | End::Untaken | End::Lost => {}
         }
         match &*self.ended.borrow() {
             Some(Ended::Cut) => Error::new(

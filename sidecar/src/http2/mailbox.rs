@@ -23,6 +23,8 @@ pub(super) enum End {
     Reset(Code),
     /// We reset it, for what came.
     Failed(Code, &'static str),
+    /// We reset it, because more waited than may and it held most of that.
+    Crowding,
     /// The peer provably did not take it.
     Untaken,
     /// The connection is over; what is known of why stands there.

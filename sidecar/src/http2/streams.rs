@@ -228,10 +228,9 @@ impl Shared {
             return;
         };
         state.post.met.push(limit);
-        let (code, why) = (Code::ENHANCE_YOUR_CALM, "it held most of what waits");
-        state.connection.reset(stream, code);
+        state.connection.reset(stream, Code::ENHANCE_YOUR_CALM);
         if let Some(mailbox) = state.post.mailboxes.remove(&stream) {
-            mailbox.end(End::Failed(code, why));
+            mailbox.end(End::Crowding);
         }
         state.wake_driver();
     }

@@ -612,3 +612,27 @@ async fn what_is_given_up_at_once_is_reset_when_its_server_had_time_to_take_it()
     })
     .await;
 }
+
+/// More waits than may, because whoever called reads nothing: that is not the peer's fault, and breakers are not to take it for one.
+#[tokio::test]
+async fn an_answer_that_crowds_out_others_is_given_up_as_too_much_for_us() {
+    let mut setup = setup();
+    setup.limits.connection_buffered = 1000;
+    with_peer(setup, 1 << 20, async |client, mut peer, _| {
+        peer.send(&setting(STREAMS, 100)).await;
+        let calling = begin(&client, empty());
+        let stream = peer.next_of(kind::HEADERS).await.stream;
+        peer.send(&head(stream, 0, OK)).await;
+        let reply = calling.await.unwrap().unwrap();
+        peer.send(&frame(kind::DATA, 0, stream, &[7; 1001])).await;
+        let reset = peer.next_of(kind::RST_STREAM).await;
+        assert_eq!(
+            (reset.stream, &*reset.payload),
+            (stream, &[0, 0, 0, 11][..])
+        );
+        let err = reply.body.collect().await.unwrap_err();
+        assert_eq!(err.kind, Kind::Overloaded, "{err:?}");
+        serves(&client, &mut peer).await;
+    })
+    .await;
+}
