@@ -29,6 +29,14 @@ use stream::Plain;
 const BACKOFF_FIRST: Duration = Duration::from_millis(10);
 const BACKOFF_LONGEST: Duration = Duration::from_secs(1);
 
+/// What a listener's connections begin with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Opening {
+    /// A handshake, which has to wait for its turn.
+    Tls,
+    Nothing,
+}
+
 /// A connection that may be served.
 #[derive(Debug)]
 pub(crate) struct Arrived {
@@ -42,6 +50,7 @@ pub(crate) struct Arrived {
 pub(crate) async fn run(
     listener: Listener,
     admission: Arc<Admission>,
+    opening: Opening,
     stop: CancellationToken,
     mut arrived: impl FnMut(Arrived),
 ) {
@@ -52,7 +61,10 @@ pub(crate) async fn run(
             match listener.accept().await {
                 Ok(stream) => {
                     failures.end();
-                    let handshake = admission.begin_handshake().await;
+                    let handshake = match opening {
+                        Opening::Tls => admission.begin_handshake().await,
+                        Opening::Nothing => Handshake::none(),
+                    };
                     arrived(Arrived {
                         stream,
                         permit,

@@ -1,10 +1,13 @@
 //! Who may connect, how often and how many at once: at each bound and one past it, with a neighbour that is served.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use outrigger_tests::mesh::Service;
 use outrigger_tests::raw::Raw;
+use outrigger_tests::tls::Files;
 use outrigger_tests::{Mesh, eventually, settings, tls};
+use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 
 use crate::limit::{answered, hits, neighbour_is_served, rises};
@@ -144,6 +147,45 @@ async fn handshakes_past_their_rate_wait_and_half_a_hello_is_let_go_at_its_time(
             let (least, most) = (Duration::from_secs(2), Duration::from_secs(15));
             assert!((least..most).contains(&waited), "{waited:?}");
             rises(orders, "mesh", "tls_handshakes_at_once", 0.0).await;
+            assert_eq!(half.next().await, None);
+        })
+        .await;
+}
+
+/// The edge has another kind of handshake; its listener in clear has none, and waits for none.
+#[tokio::test]
+async fn handshakes_at_the_edge_have_the_same_bounds() {
+    let folder = tempfile::tempdir().unwrap();
+    let files = Files::issue(folder.path());
+    let settings = "[limits.edge]\ntls_handshakes_per_second = 2\ntls_handshakes_at_once = 1\n[limits.connect]\nhandshake = \"3s\"\n";
+    Mesh::builder()
+        .service(Service::new("orders").edge_tls(&files))
+        .settings(settings)
+        .run(async |mesh| {
+            let orders = mesh.sidecar("orders");
+            let edge = orders.addresses.edge_tls.clone().unwrap();
+            let public = Arc::new(tls::as_public());
+            let shaken = async || {
+                let stream = TcpStream::connect(&edge).await.unwrap();
+                drop(tls::shake_hands(stream, &public).await.unwrap());
+            };
+            let begun = Instant::now();
+            for _ in 0..4 {
+                shaken().await;
+            }
+            assert!(begun.elapsed() >= Duration::from_millis(900));
+            rises(orders, "edge", "tls_handshakes_per_second", 0.0).await;
+
+            let mut half = Raw::silent(&edge).await;
+            half.send(&[0x16, 0x03, 0x01, 0x02, 0x00, 0x01]).await;
+            let clear = orders.addresses.edge.as_ref().unwrap();
+            let begun = Instant::now();
+            for _ in 0..10 {
+                neighbour_is_served(clear).await;
+            }
+            assert!(begun.elapsed() < Duration::from_secs(2), "{begun:?}");
+            shaken().await;
+            rises(orders, "edge", "tls_handshakes_at_once", 0.0).await;
             assert_eq!(half.next().await, None);
         })
         .await;

@@ -37,6 +37,8 @@ request_body = \"2s\"
 stream_progress = \"4s\"
 [limits.edge]
 connections_per_peer = 10000
+tls_handshakes_at_once = 10000
+tls_handshakes_per_second = 10000
 [limits.mesh]
 connections_per_peer = 10000
 tls_handshakes_at_once = 10000

@@ -108,7 +108,7 @@ impl Admission {
     /// Leave to begin a handshake; waits for it.
     pub(super) async fn begin_handshake(&self) -> Handshake {
         let Some(handshakes) = &self.handshakes else {
-            return Handshake(None);
+            return Handshake::none();
         };
         let wait = lock(&handshakes.rate).take(Instant::now());
         if !wait.is_zero() {
@@ -132,6 +132,15 @@ impl Admission {
 
     fn hit(&self, limit: Limit, peer: &impl Debug) {
         self.metrics.hit(self.limits.scope, limit, peer);
+    }
+}
+
+// === impl Handshake ===
+
+impl Handshake {
+    /// There is nothing to begin.
+    pub(super) fn none() -> Self {
+        Self(None)
     }
 }
 

@@ -19,7 +19,7 @@ use crate::accept::admission;
 use crate::accept::bind::Bound;
 use crate::accept::detect::Spoken;
 use crate::accept::stream::Plain;
-use crate::accept::{self, Arrived};
+use crate::accept::{self, Arrived, Opening};
 use crate::stack::{Dispatch, Peer};
 use crate::tls::edge::{ALPN_HTTP1, Current};
 use crate::tls::{ALPN, Cause};
@@ -42,7 +42,7 @@ pub(super) fn listen(
     class.accepting.clone().spawn_local(async move {
         let admission = Arc::clone(&seed.listeners.edge);
         let (leave, tasks) = (class.leave.clone(), class.tasks.clone());
-        accept::run(listener, admission, leave, |arrived| {
+        accept::run(listener, admission, Opening::Tls, leave, |arrived| {
             let (seed, dispatch, class) = (Rc::clone(&seed), Rc::clone(&dispatch), class.clone());
             let current = Arc::clone(&current);
             tasks.spawn_local(async move {

@@ -16,7 +16,7 @@ use super::upstream;
 use crate::accept::admission;
 use crate::accept::bind::Bound;
 use crate::accept::stream::Plain;
-use crate::accept::{self, Arrived};
+use crate::accept::{self, Arrived, Opening};
 use crate::connect::{self, Buffered, READ_BUFFER};
 use crate::http2::server::Ending;
 use crate::identity::spiffe::SpiffeId;
@@ -42,7 +42,7 @@ pub(super) fn listen(seed: &Rc<Seed>, bound: Bound, thread: &Rc<Thread>) -> io::
         }
         let admission = Arc::clone(&seed.listeners.mesh);
         let (leave, tasks) = (class.leave.clone(), class.tasks.clone());
-        accept::run(listener, admission, leave, |arrived| {
+        accept::run(listener, admission, Opening::Tls, leave, |arrived| {
             let (seed, inbound, class) = (Rc::clone(&seed), Rc::clone(&inbound), class.clone());
             tasks.spawn_local(async move {
                 Box::pin(serve(&seed, arrived, &inbound, &class)).await;

@@ -23,7 +23,7 @@ use super::{Error, mutual};
 use crate::accept::admission::{self, Admission, Permit};
 use crate::accept::bind::Bound;
 use crate::accept::rate::Rate;
-use crate::accept::{self, Arrived};
+use crate::accept::{self, Arrived, Opening};
 use crate::config::{Limits, Scope};
 use crate::connect::{self, Application, Pool};
 use crate::http2::server::Ending;
@@ -293,7 +293,7 @@ impl Listening {
                 return;
             }
             let (leave, tasks) = (class.leave.clone(), class.tasks.clone());
-            accept::run(listener, admission, leave, |arrived| {
+            accept::run(listener, admission, Opening::Nothing, leave, |arrived| {
                 let Arrived {
                     stream, mut permit, ..
                 } = arrived;

@@ -84,7 +84,7 @@ pub const ROWS: [Row; 24] = [
     Row {
         name: "tls_handshakes_per_second",
         of: Of::Listener,
-        defaults: [0, 500, 0],
+        defaults: [500, 500, 0],
         more_towards_application: 0,
         unit: "handshakes",
         about: "Handshakes that others begin in a second.",
@@ -94,7 +94,7 @@ pub const ROWS: [Row; 24] = [
     Row {
         name: "tls_handshakes_at_once",
         of: Of::Listener,
-        defaults: [0, 256, 0],
+        defaults: [256, 256, 0],
         more_towards_application: 0,
         unit: "handshakes",
         about: "Handshakes in progress.",
@@ -158,7 +158,7 @@ pub const ROWS: [Row; 24] = [
         more_towards_application: 0,
         unit: "bytes",
         about: "What may wait for those it is sent to.",
-        effect: "the largest holder is reset",
+        effect: "reading pauses; if hardly any of it leaves in 250 ms, the largest holders are reset",
         place: |limits| &mut limits.connection_buffered,
     },
     Row {
