@@ -7,12 +7,14 @@ pub mod headers;
 
 pub mod path;
 
+/// Why the mesh failed, as an application says it.
+mod reason;
+
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::Method;
-use http_body_util::BodyExt;
 use tower::layer::layer_fn;
 use tower_layer::Layer;
 
@@ -21,9 +23,9 @@ use crate::contract::{Class, Contract, Kind as MethodKind, Promise};
 use crate::error::{Error, Kind};
 use crate::grpc::timeout;
 use crate::observe::Direction;
-use crate::outcome::judge::REASON;
 use crate::snapshot::{Shared, Upstream};
 use crate::stack::{Call, Peer, Protocol, Reply, Stage};
+use reason::without_reason;
 
 /// The longest timeout the public may ask for.
 const EDGE_TIMEOUT: Duration = Duration::from_secs(3600);
@@ -229,21 +231,6 @@ fn no_route(authority: &str) -> Error {
         Kind::NoRoute,
         format!("{shown} is not a declared upstream; add it to the upstreams of this service"),
     )
-}
-
-/// An application's word on why the mesh failed is not believed.
-fn without_reason(mut reply: Reply) -> Reply {
-    reply.headers.remove(REASON);
-    if !http_body::Body::is_end_stream(&reply.body) {
-        reply.body = Box::pin(reply.body.map_frame(|frame| match frame.into_trailers() {
-            Ok(mut trailers) => {
-                trailers.remove(REASON);
-                http_body::Frame::trailers(trailers)
-            }
-            Err(frame) => frame,
-        }));
-    }
-    reply
 }
 
 #[cfg(test)]

@@ -15,7 +15,8 @@ use tower_layer::Layer;
 
 use crate::contract::Kind as MethodKind;
 use crate::error::{Error, Kind, Processed};
-use crate::stack::{Body, Call, Data, Protocol, Reply, Stage};
+use crate::http2::Link;
+use crate::stack::{Body, Call, Data, Linked, Protocol, Reply, Stage};
 
 /// What a unary call without a deadline of its own gets.
 pub const DEFAULT: Duration = Duration::from_secs(15);
@@ -166,6 +167,13 @@ impl http_body::Body for Limited {
         self.body
             .as_ref()
             .map_or_else(SizeHint::default, |body| body.size_hint())
+    }
+}
+
+impl Linked for Limited {
+    fn link(self: Pin<&mut Self>, link: &Rc<Link>) -> bool {
+        let body = self.get_mut().body.as_mut();
+        body.is_some_and(|body| body.as_mut().link(link))
     }
 }
 

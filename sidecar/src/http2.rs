@@ -2,7 +2,7 @@
 //!
 //! The lower half is pure: `frame`, `hpack`, `flow`, `stream`, `fields` and `meter` know one thing each, and `connection` puts them
 //! together without a socket. The upper half moves: `driver` is the task that owns a socket, `streams` what it shares with the calls on
-//! it, `server` and `client` make calls of streams and streams of calls. Reset codes are forwarded, not invented.
+//! it, `server` and `client` make calls of streams and streams of calls, and `link` lets DATA pass where nobody has to look. Reset codes are forwarded, not invented.
 
 /// Flow-control credit that comes back to the sender on drop.
 mod credit;
@@ -13,11 +13,17 @@ mod body;
 /// From a body into a stream.
 mod forward;
 
+/// From a stream into a stream, past the task between them.
+mod link;
+
 /// Our limits as a connection's.
 mod limits;
 
 /// Bounds and who met them.
 mod metrics;
+
+/// How much may wait for those it is sent to.
+mod crowd;
 
 /// The task that owns a socket.
 mod driver;
@@ -61,11 +67,16 @@ pub mod connection;
 #[cfg(test)]
 mod differential;
 
+/// A whole hop.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod hop;
+
 /// Frames by hand.
 #[cfg(test)]
 mod script;
 
 pub use credit::Credit;
 pub(crate) use driver::{Alarm, obey};
+pub use link::Link;
 pub(crate) use meter::Limit;
 pub(crate) use metrics::{Metrics, PROCESS};

@@ -26,13 +26,14 @@ use tower_layer::Layer;
 use crate::attempt::safety::Decision;
 use crate::contract;
 use crate::error::Error;
-use crate::grpc::message::Counter;
+use crate::grpc::message::Tally;
+use crate::http2::Link;
 use crate::memory::Held;
 use crate::outcome::judge::Judge;
 use crate::outcome::watch::Watch;
 use crate::outcome::{Counts, Outcome};
 use crate::snapshot::Shared;
-use crate::stack::{Body, Call, Data, Peer, Protocol, Reply, Stage};
+use crate::stack::{Body, Call, Data, Linked, Peer, Protocol, Reply, Stage};
 
 /// What no contract and no configuration names.
 static OTHER: LazyLock<Arc<str>> = LazyLock::new(|| "other".into());
@@ -64,7 +65,7 @@ pub struct Facts {
     pub leave_leg: Cell<bool>,
     pub decision: Cell<Option<Decision>>,
     pub retry_delay: Cell<Duration>,
-    pub sent: Cell<Counts>,
+    pub sent: RefCell<Tally>,
     /// It counts among the open ones.
     pub memory: RefCell<Option<Held>>,
 }
@@ -81,8 +82,6 @@ pub struct Observe<S> {
 /// A request body whose messages are counted as they pass.
 struct Counted {
     body: Body,
-    counter: Counter,
-    is_grpc: bool,
     facts: Rc<Facts>,
 }
 
@@ -126,11 +125,10 @@ impl<S: Stage> Stage for Observe<S> {
         call.headers.say(trace::TRACEPARENT, traceparent);
         let is_grpc = call.protocol == Protocol::Grpc;
         let facts = call.facts.clone();
+        facts.sent.replace(Tally::new(is_grpc));
         let body = std::mem::replace(&mut call.body, empty());
         call.body = Box::pin(Counted {
             body,
-            counter: Counter::default(),
-            is_grpc,
             facts: facts.clone(),
         });
         let started = Started {
@@ -183,6 +181,11 @@ impl Direction {
 // === impl Facts ===
 
 impl Facts {
+    /// What was read of the request so far.
+    pub fn sent(&self) -> Counts {
+        self.sent.borrow().count().into()
+    }
+
     /// `pkg.Service/Method` if a contract has it, else `other`: no label ever comes from a request.
     pub fn method(&self) -> Arc<str> {
         self.promise
@@ -283,15 +286,7 @@ impl http_body::Body for Counted {
         if let Some(Ok(frame)) = &polled
             && let Some(data) = frame.data_ref()
         {
-            if this.is_grpc {
-                this.counter.see(&data.bytes);
-            } else {
-                this.counter.see_opaque(&data.bytes);
-            }
-            this.facts.sent.set(Counts {
-                messages: this.counter.messages,
-                bytes: this.counter.bytes,
-            });
+            this.facts.sent.borrow_mut().see(&data.bytes);
         }
         Poll::Ready(polled)
     }
@@ -302,5 +297,16 @@ impl http_body::Body for Counted {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
+    }
+}
+
+impl Linked for Counted {
+    fn link(self: Pin<&mut Self>, link: &Rc<Link>) -> bool {
+        let this = self.get_mut();
+        let is_linked = this.body.as_mut().link(link);
+        if is_linked {
+            this.facts.sent.borrow_mut().move_to(link.count());
+        }
+        is_linked
     }
 }

@@ -14,6 +14,7 @@ use std::time::Duration;
 use tonic::Code;
 
 use crate::error::{Kind, Processed};
+use crate::grpc::message::Counter;
 use crate::grpc::metadata::Pushback;
 
 /// The evidence a verdict rests on.
@@ -76,6 +77,17 @@ pub struct Outcome {
     pub first_message: Option<Duration>,
     pub elapsed: Duration,
     pub received: Counts,
+}
+
+// === impl Counts ===
+
+impl From<Counter> for Counts {
+    fn from(counter: Counter) -> Self {
+        Self {
+            messages: counter.messages,
+            bytes: counter.bytes,
+        }
+    }
 }
 
 // === impl By ===

@@ -19,7 +19,7 @@ use crate::error::{Error, Kind};
 use crate::http2::Metrics;
 use crate::http2::meter::Limit;
 use crate::snapshot::Shared;
-use crate::stack::{Body, Call, Data, Protocol, Reply, Stage};
+use crate::stack::{Body, Call, Data, Linked, Protocol, Reply, Stage};
 
 /// Nobody is measured before.
 const GRACE: Duration = Duration::from_secs(10);
@@ -142,6 +142,9 @@ impl http_body::Body for Paced {
         self.body.size_hint()
     }
 }
+
+/// Each piece buys time.
+impl Linked for Paced {}
 
 #[cfg(test)]
 mod tests {

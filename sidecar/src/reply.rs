@@ -22,10 +22,11 @@ use crate::contract;
 use crate::error::{Error, Kind};
 use crate::grpc::metadata::PUSHBACK;
 use crate::grpc::status;
+use crate::http2::Link;
 use crate::observe;
 use crate::outcome::judge::{Judge, REASON};
 use crate::outcome::{By, Outcome};
-use crate::stack::{Body, Call, Data, Protocol, Reply as Answer, Stage};
+use crate::stack::{Body, Call, Data, Linked, Protocol, Reply as Answer, Stage};
 
 #[derive(Debug)]
 pub struct Reply<S> {
@@ -264,6 +265,20 @@ impl http_body::Body for Completed {
         self.body
             .as_ref()
             .map_or_else(SizeHint::default, |body| body.size_hint())
+    }
+}
+
+impl Linked for Completed {
+    fn link(self: Pin<&mut Self>, link: &Rc<Link>) -> bool {
+        let this = self.get_mut();
+        let Some(body) = this.body.as_mut() else {
+            return false;
+        };
+        let is_linked = this.judge.is_under_way() && body.as_mut().link(link);
+        if is_linked {
+            this.judge.linked(link);
+        }
+        is_linked
     }
 }
 

@@ -3,6 +3,9 @@
 //! Stages are plain async functions over `Call`; there is no `poll_ready`: waiting and refusing is admission's work. A route's stack is
 //! boxed once, behind `Dispatch`. Nothing is `Send`: a data-plane thread owns its connections and its stacks.
 
+/// A direction's bytes.
+mod body;
+
 /// A request's fields.
 mod headers;
 
@@ -13,29 +16,17 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use bytes::{Buf, Bytes};
 use http::{HeaderMap, Method, StatusCode, Uri};
 use tokio::time::Instant;
 
 use crate::contract;
 use crate::error::Error;
-use crate::http2::Credit;
 use crate::identity::spiffe::SpiffeId;
 use crate::memory;
 use crate::observe::{self, trace};
 
+pub use body::{Body, Data, Linked};
 pub use headers::Headers;
-
-/// One direction of a call's bytes: DATA frames, then optionally trailers. Polling a reply's body also drives the request's.
-pub type Body = Pin<Box<dyn http_body::Body<Data = Data, Error = Error>>>;
-
-/// A piece of a body and the flow-control credit it holds: dropping it gives the credit back to the sender, so drop it only once the
-/// bytes went onwards.
-#[derive(Debug)]
-pub struct Data {
-    pub bytes: Bytes,
-    pub credit: Credit,
-}
 
 /// Who is at the other end of the connection a call arrived on.
 #[derive(Clone, Debug)]
@@ -205,32 +196,6 @@ impl Early {
         if let Some(tell) = &self.0 {
             tell(status, headers);
         }
-    }
-}
-
-// === impl Data ===
-
-impl Data {
-    /// Bytes that nobody waits to get credit for.
-    pub fn uncredited(bytes: Bytes) -> Self {
-        Self {
-            bytes,
-            credit: Credit::none(),
-        }
-    }
-}
-
-impl Buf for Data {
-    fn remaining(&self) -> usize {
-        self.bytes.remaining()
-    }
-
-    fn chunk(&self) -> &[u8] {
-        self.bytes.chunk()
-    }
-
-    fn advance(&mut self, count: usize) {
-        self.bytes.advance(count);
     }
 }
 

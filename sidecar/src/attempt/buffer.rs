@@ -15,7 +15,8 @@ use http::HeaderMap;
 use http_body::{Body as _, Frame, SizeHint};
 
 use crate::error::{Error, Kind};
-use crate::stack::{Body, Data};
+use crate::http2::Link;
+use crate::stack::{Body, Data, Linked};
 
 /// What all calls of the process may keep together.
 const PROCESS_LIMIT: usize = 16 << 20;
@@ -218,6 +219,14 @@ impl http_body::Body for Replay {
         } else {
             SizeHint::default()
         }
+    }
+}
+
+impl Linked for Replay {
+    fn link(self: Pin<&mut Self>, link: &Rc<Link>) -> bool {
+        let kept = &mut *self.source.0.borrow_mut();
+        // What is kept has to be seen.
+        !kept.keeping && self.next >= kept.taken && !kept.ended && kept.live.as_mut().link(link)
     }
 }
 

@@ -5,6 +5,7 @@
 //! for headers, and a silent stream would look like a hang.
 
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -14,9 +15,10 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::contract::Kind as MethodKind;
 use crate::error::Error;
+use crate::http2::Link;
 use crate::outcome::Outcome;
 use crate::outcome::judge::Judge;
-use crate::stack::{Body, Data, Reply};
+use crate::stack::{Body, Data, Linked, Reply};
 
 /// The longest a server-streaming response's headers are held.
 const STREAM_HOLD: Duration = Duration::from_millis(100);
@@ -116,5 +118,12 @@ impl http_body::Body for Peeked {
         } else {
             self.rest.size_hint()
         }
+    }
+}
+
+impl Linked for Peeked {
+    fn link(self: Pin<&mut Self>, link: &Rc<Link>) -> bool {
+        let this = self.get_mut();
+        this.first.is_none() && this.rest.as_mut().link(link)
     }
 }

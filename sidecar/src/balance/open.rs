@@ -224,7 +224,7 @@ impl Report {
         self.handles.finish(
             outcome.code,
             outcome.elapsed,
-            self.facts.sent.get(),
+            self.facts.sent(),
             Counts { ..outcome.received },
         );
         if self.shared.traces.wants(&self.context) {

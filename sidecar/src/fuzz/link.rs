@@ -1,28 +1,22 @@
-//! Calls through our client and our server over one connection, to an application that sends back what it gets: every byte comes back
-//! in its order, and when all is over nobody holds any and no credit is lost. Too little credit would stall a call, too much would be
+//! Calls through a hop, whose streams are linked, to an application that sends back what it gets: every byte comes back in its order, and
+//! when all is over nobody holds any and no credit is lost. Too little credit would stall a call, too much would be
 //! a fault of the other side.
 
 use std::collections::VecDeque;
 use std::rc::Rc;
-use std::time::Duration;
 
 use arbitrary::Arbitrary;
 use bytes::Bytes;
-use http::{HeaderMap, Method, StatusCode, Uri};
+use http::{HeaderMap, Method, Uri};
 use http_body::Frame;
 use http_body_util::{BodyExt as _, StreamBody};
-use tokio::io::duplex;
 use tokio::runtime::Builder;
 use tokio::task::LocalSet;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use crate::config::{Connection, Scope};
-use crate::error::Error;
-use crate::http2::Metrics;
-use crate::http2::client::{Client, Setup, connect};
-use crate::http2::server::{Accepted, Ending, serve};
-use crate::stack::{Boxed, Call, Data, Peer, Protocol, Reply};
+use crate::http2::client::Client;
+use crate::http2::hop::Hop;
+use crate::stack::{Boxed, Call, Data, Peer, Protocol};
 
 const MOST_CALLS: usize = 4;
 const MOST_PIECES: usize = 12;
@@ -67,43 +61,22 @@ async fn link(plan: Plan) {
         known_stream_window: 4096,
         ..Connection::new(Scope::Mesh)
     };
-    let (near, far) = duplex(usize::from(plan.pipe % 1024) + 1);
-    let leave = CancellationToken::new();
-    let ending = Ending {
-        leave: leave.clone().cancelled_owned(),
-        cut: std::future::pending(),
-    };
-    let serving = tokio::task::spawn_local(serve(
-        far,
-        Rc::new(accepted(limits)),
-        ending,
-        TaskTracker::new(),
-    ));
-    let setup = Setup {
-        limits,
-        scheme: http::uri::Scheme::HTTPS,
-        ping: None,
-        patience: Duration::from_secs(60),
-        preface: Duration::from_secs(5),
-        header_block: Duration::from_secs(10),
-        metrics: Metrics::default(),
-    };
-    let (client, mut driver) = connect(near, &setup);
-    let driven =
-        tokio::task::spawn_local(async move { std::future::poll_fn(|cx| driver.poll(cx)).await });
+    let hop = Hop::new(limits, usize::from(plan.pipe % 1024) + 1, |upstream| {
+        Rc::new(Boxed(move |call| {
+            let upstream = Rc::clone(&upstream);
+            async move { upstream.call(call).await }
+        }))
+    });
     let calls: Vec<_> = (0_u8..)
         .zip(plan.calls)
         .map(|(number, pieces)| {
-            tokio::task::spawn_local(echoed(Rc::clone(&client), number, pieces))
+            tokio::task::spawn_local(echoed(Rc::clone(&hop.client), number, pieces))
         })
         .collect();
     for call in calls {
         call.await.expect("no panic");
     }
-    assert_eq!(client.held(), 0, "bytes that nobody forwarded");
-    leave.cancel();
-    driven.await.expect("no panic").expect("an end in order");
-    serving.await.expect("no panic");
+    hop.end().await;
 }
 
 async fn echoed(client: Rc<Client>, number: u8, pieces: Vec<Piece>) {
@@ -145,26 +118,4 @@ async fn echoed(client: Rc<Client>, number: u8, pieces: Vec<Piece>) {
         }
     }
     assert!(got == expected, "other bytes came back");
-}
-
-fn accepted(limits: Connection) -> Accepted {
-    Accepted {
-        dispatch: Rc::new(Boxed(echo)),
-        peer: Peer::Application,
-        limits,
-        idle: Duration::from_secs(60),
-        preface: Duration::from_secs(5),
-        header_block: Duration::from_secs(5),
-        patience: Duration::from_secs(60),
-        metrics: Metrics::default(),
-    }
-}
-
-/// The credit of a piece goes the way of its bytes.
-async fn echo(call: Call) -> Result<Reply, Error> {
-    Ok(Reply {
-        status: StatusCode::OK,
-        headers: HeaderMap::new(),
-        body: call.into_parts().body,
-    })
 }

@@ -17,7 +17,7 @@ use super::refusal::Refusal;
 use super::wire::Wire;
 use crate::error::{Error, Kind};
 use crate::http2::Alarm;
-use crate::stack::Data;
+use crate::stack::{Data, Linked};
 
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
@@ -224,6 +224,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> http_body::Body for Incoming<IO> {
         }
     }
 }
+
+impl<IO: AsyncRead + AsyncWrite + Unpin> Linked for Incoming<IO> {}
 
 fn gone() -> Error {
     Error::new(Kind::Cancelled, "the caller did not finish its request")

@@ -27,7 +27,7 @@ use super::wire::Wire;
 use crate::config::Connection;
 use crate::error::{Error, Kind};
 use crate::http2::{self, Limit};
-use crate::stack::{Call, Data, Early, Parts, Reply};
+use crate::stack::{Call, Data, Early, Linked, Parts, Reply};
 
 /// Idle connections kept, at most.
 const KEPT: usize = 64;
@@ -427,6 +427,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> http_body::Body for Body<IO> {
         left.map_or_else(SizeHint::default, SizeHint::with_exact)
     }
 }
+
+impl<IO: AsyncRead + AsyncWrite + Unpin> Linked for Body<IO> {}
 
 #[cfg(test)]
 mod tests;

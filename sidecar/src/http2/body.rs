@@ -7,15 +7,18 @@ use std::task::{Context, Poll, ready};
 use http_body::{Body, Frame, SizeHint};
 
 use super::Credit;
+use super::link::Link;
 use super::mailbox::{End, Piece};
 use super::streams::Handle;
 use crate::error::Error;
-use crate::stack::Data;
+use crate::stack::{Data, Linked};
 
 /// The receiving half of a stream, ends translated by `F`.
 pub(super) struct Incoming<F> {
     stream: Rc<Handle>,
     is_done: bool,
+    /// What passes by it is counted there, and so is what comes this way.
+    link: Option<Rc<Link>>,
     translate: F,
 }
 
@@ -26,6 +29,7 @@ impl<F: Fn(&Handle, End) -> Error> Incoming<F> {
         Self {
             is_done: stream.mailbox().is_over(),
             stream,
+            link: None,
             translate,
         }
     }
@@ -44,6 +48,9 @@ impl<F: Fn(&Handle, End) -> Error + Unpin> Body for Incoming<F> {
         }
         let frame = match ready!(self.stream.mailbox().poll_piece(cx)) {
             Some(Ok(Piece::Data(bytes))) => {
+                if let Some(link) = &self.link {
+                    link.see(&bytes);
+                }
                 let source = Rc::clone(self.stream.shared());
                 let credit = Credit::new(source, self.stream.id(), bytes.len());
                 Some(Ok(Frame::data(Data { bytes, credit })))
@@ -73,6 +80,18 @@ impl<F: Fn(&Handle, End) -> Error + Unpin> Body for Incoming<F> {
             true => SizeHint::with_exact(0),
             false => SizeHint::default(),
         }
+    }
+}
+
+impl<F: Fn(&Handle, End) -> Error + Unpin> Linked for Incoming<F> {
+    fn link(self: Pin<&mut Self>, link: &Rc<Link>) -> bool {
+        let this = self.get_mut();
+        if this.is_done {
+            return false;
+        }
+        this.stream.mailbox().link(Rc::clone(link));
+        this.link = Some(Rc::clone(link));
+        true
     }
 }
 

@@ -165,6 +165,8 @@ pub struct Connection {
     role: Role,
     config: Config,
     out: Vec<u8>,
+    /// Nothing was taken off `out` since; whether something came behind it, its end says.
+    last_data: Option<send::LastData>,
     has_preface: bool,
     has_settings: bool,
     /// The peer goes by our SETTINGS.
@@ -196,6 +198,8 @@ pub struct Connection {
     receive: Window,
     send: Allowance,
     peer: Peer,
+    /// Bytes that came and are done with, over its life.
+    left: u64,
     meter: Meter,
     /// The process holds so much that nobody gets credit back.
     keeps_credit: bool,
@@ -218,6 +222,7 @@ impl Connection {
             role,
             config,
             out: Vec::new(),
+            last_data: None,
             has_preface: role == Role::Client,
             has_settings: false,
             is_acknowledged: false,
@@ -242,6 +247,7 @@ impl Connection {
                 frame_size: frame::SMALLEST_MAX_SIZE,
                 streams: FIRST_STREAMS,
             },
+            left: 0,
             meter: Meter::new(config.tolerance),
             keeps_credit: false,
             unwanted: Ok(false),
@@ -271,6 +277,7 @@ impl Connection {
 
     /// What waits to be written; the caller takes off its front what it wrote.
     pub fn output(&mut self) -> &mut Vec<u8> {
+        self.last_data = None;
         &mut self.out
     }
 
@@ -306,6 +313,11 @@ impl Connection {
     /// Bytes that came and were not forwarded.
     pub fn held(&self) -> u32 {
         self.receive.held()
+    }
+
+    /// Bytes that came and are done with, over the connection's life.
+    pub fn left(&self) -> u64 {
+        self.left
     }
 
     /// The stream that holds most of them.
@@ -418,6 +430,7 @@ impl Connection {
     }
 
     fn give_back(&mut self, bytes: u32) {
+        self.left += u64::from(bytes);
         self.receive.forwarded_quietly(bytes);
         if !self.keeps_credit
             && let Some(increment) = self.receive.due()

@@ -13,6 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
 use super::connection::{Config, Connection, Role};
+use super::crowd::{Crowd, Verdict};
 use super::frame::{Code, Fault};
 use super::meter::Limit;
 use super::metrics::Metrics;
@@ -76,8 +77,9 @@ pub(super) struct Driver<IO> {
     shared: Rc<Shared>,
     /// Bytes of a frame that is not whole.
     unread: Vec<u8>,
-    /// More than our bounds says is held: the largest holder goes.
-    most_held: u32,
+    crowd: Crowd,
+    /// For the time that it takes to see who takes nothing.
+    crowded: Alarm,
     /// What is held by all connections, and how much of that was counted for this one.
     buffered: Arc<Account>,
     counted: u32,
@@ -140,7 +142,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
             io,
             shared,
             unread: Vec::new(),
-            most_held,
+            crowd: Crowd::new(most_held),
+            crowded: Alarm::default(),
             buffered: Arc::clone(metrics.buffered()),
             counted: 0,
             leaving: Leaving::No,
@@ -177,6 +180,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
                 self.is_behind = true;
                 return Poll::Pending;
             }
+            ready!(self.poll_crowd(cx));
             match ready!(self.poll_read_once(cx)) {
                 Ok(0) => return Poll::Ready(self.peer_ended()),
                 Ok(count) => read += count,
@@ -185,6 +189,31 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
         }
         cx.waker().wake_by_ref();
         Poll::Pending
+    }
+
+    /// Ready if what waits leaves room for more.
+    fn poll_crowd(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            let (held, left) = self.shared.with(|all| (all.held(), all.left()));
+            match self.crowd.judge(held, left, Instant::now) {
+                Verdict::Read => {
+                    self.shared.pause(None);
+                    return Poll::Ready(());
+                }
+                Verdict::PauseUntil(until) => {
+                    self.shared.pause(Some(self.crowd.most()));
+                    ready!(self.crowded.poll(until, cx));
+                    self.crowded.clear();
+                }
+                Verdict::ResetDownTo(most) => self.reset_down_to(most),
+            }
+        }
+    }
+
+    fn reset_down_to(&self, most: u32) {
+        while self.shared.with(Connection::held) > most {
+            self.shared.reset_largest(Limit::ConnectionBuffered);
+        }
     }
 
     fn peer_ended(&self) -> Over {
@@ -219,7 +248,6 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
 
     /// Writes what there is. Ready when the socket takes no more, ever, or has not for too long.
     pub(super) fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<Over> {
-        self.bound_held();
         let polled = self.poll_write_out(cx);
         self.count_held();
         match polled {
@@ -246,14 +274,6 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
             cx.waker().wake_by_ref();
         }
         Poll::Pending
-    }
-
-    fn bound_held(&mut self) {
-        let mut held = self.shared.with(Connection::held);
-        while held > self.most_held {
-            self.shared.reset_largest(Limit::ConnectionBuffered);
-            held = self.shared.with(Connection::held);
-        }
     }
 
     /// What came and what goes: both wait in our memory.

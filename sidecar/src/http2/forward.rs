@@ -17,6 +17,7 @@ use tokio::time::Sleep;
 
 use super::Credit;
 use super::frame::Code;
+use super::link::Link;
 use super::meter::Limit;
 use super::streams::Handle;
 use crate::error::{Error, Kind};
@@ -41,6 +42,9 @@ pub(super) struct Outgoing {
     ended: bool,
     patience: Duration,
     stalled: Option<Pin<Box<Sleep>>>,
+    /// Made once there is something to wait for.
+    link: Option<Rc<Link>>,
+    is_linked: bool,
 }
 
 /// Why a direction ended before its end.
@@ -79,11 +83,16 @@ impl Outgoing {
             ended: false,
             patience,
             stalled: None,
+            link: None,
+            is_linked: false,
         }
     }
 
     /// Moves what can move. Ready once everything, END_STREAM included, is handed over.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Stop>> {
+        if let Some(link) = &self.link {
+            link.shut();
+        }
         loop {
             let source = self.fill(cx)?;
             ready!(self.drain(cx))?;
@@ -93,6 +102,7 @@ impl Outgoing {
             }
             // The queue is empty: more comes only from the body, which has registered the task unless it was left off for space.
             if source.is_pending() {
+                self.open_link();
                 return Poll::Pending;
             }
         }
@@ -105,6 +115,17 @@ impl Outgoing {
 
     pub(super) fn reset(&mut self, code: u32) {
         self.sink.reset(Code(code));
+    }
+
+    /// Everything that came is handed over: what comes next may pass.
+    fn open_link(&mut self) {
+        let link = self.link.get_or_insert_with(|| Link::new(&self.sink));
+        if let Some(body) = &mut self.body
+            && !self.is_linked
+        {
+            self.is_linked = body.as_mut().link(link);
+        }
+        link.open();
     }
 
     fn fill(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, Stop> {
@@ -205,6 +226,14 @@ impl Outgoing {
             None => self.sink.send_data(&[], true, cx).map(|_| ()),
         };
         sent.map_err(|_| Stop::Sink)
+    }
+}
+
+impl Drop for Outgoing {
+    fn drop(&mut self) {
+        if let Some(link) = &self.link {
+            link.shut();
+        }
     }
 }
 

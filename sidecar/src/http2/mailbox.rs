@@ -3,6 +3,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
+use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 use bytes::{Bytes, BytesMut};
@@ -10,6 +11,7 @@ use http::HeaderMap;
 
 use super::fields::Response;
 use super::frame::Code;
+use super::link::Link;
 
 /// Pieces below this are merged while they wait.
 const SMALL: usize = 4 << 10;
@@ -45,6 +47,8 @@ pub(super) struct Mailbox {
     end: Cell<Option<End>>,
     /// It takes nothing more either.
     broken: Cell<Option<End>>,
+    /// What comes may pass by it.
+    link: RefCell<Option<Rc<Link>>>,
     /// Nobody will read what comes.
     is_discarding: Cell<bool>,
     receiver: RefCell<Option<Waker>>,
@@ -99,16 +103,26 @@ impl Mailbox {
         wake(&self.receiver);
     }
 
-    /// False if nobody wants it: its credit is to be given back.
-    pub(super) fn data(&self, data: &[u8]) -> bool {
+    /// How many bytes of it are done with, because nobody wants them or they passed: their credit is to be given back.
+    pub(super) fn data(&self, data: &[u8], ends: bool) -> usize {
         if self.is_discarding.get() {
-            return false;
+            return data.len();
         }
-        if !data.is_empty() {
-            self.mail.borrow_mut().put(data);
+        // The end is for the call to see, and goes with the last bytes.
+        let passed = if ends { 0 } else { self.pass(data) };
+        let rest = data.get(passed..).unwrap_or_default();
+        if !rest.is_empty() {
+            self.mail.borrow_mut().put(rest);
             wake(&self.receiver);
         }
-        true
+        passed
+    }
+
+    fn pass(&self, data: &[u8]) -> usize {
+        match &*self.link.borrow() {
+            Some(link) if !self.mail.borrow().has_more() => link.pass(data),
+            _ => 0,
+        }
     }
 
     pub(super) fn trailers(&self, trailers: HeaderMap) {
@@ -167,6 +181,11 @@ impl Mailbox {
             Some(_) => Poll::Ready(None),
             None => wait(&self.receiver, cx),
         }
+    }
+
+    /// From now on what comes may pass, while nothing waits here.
+    pub(super) fn link(&self, link: Rc<Link>) {
+        self.link.replace(Some(link));
     }
 
     /// The stream ended before its time: the peer reset it, or its connection is over.
@@ -236,7 +255,7 @@ mod tests {
         let mailbox = Mailbox::default();
         let large = vec![7; SMALL];
         for data in [&b"a"[..], b"b", b"c", &large, b"d", b"e"] {
-            assert!(mailbox.data(data));
+            assert_eq!(mailbox.data(data, false), 0);
         }
         let expected = [&b"a"[..], b"bc", &large, b"de"];
         assert_eq!(pieces(&mailbox), expected);
@@ -248,7 +267,7 @@ mod tests {
     #[test]
     fn a_reset_behind_the_end_stops_sending_and_takes_nothing_away() {
         let mailbox = Mailbox::default();
-        mailbox.data(b"x");
+        mailbox.data(b"x", false);
         mailbox.end(End::Complete);
         mailbox.end(End::Reset(Code::NO_ERROR));
         mailbox.end(End::Lost);
@@ -265,7 +284,7 @@ mod tests {
     #[test]
     fn what_came_before_a_reset_is_not_handed_out() {
         let mailbox = Mailbox::default();
-        mailbox.data(b"x");
+        mailbox.data(b"x", false);
         mailbox.end(End::Reset(Code::CANCEL));
         assert!(pieces(&mailbox).is_empty());
     }
@@ -273,9 +292,9 @@ mod tests {
     #[test]
     fn what_nobody_reads_is_not_kept() {
         let mailbox = Mailbox::default();
-        mailbox.data(b"x");
+        mailbox.data(b"x", false);
         assert_eq!(mailbox.discard(), 1);
-        assert!(!mailbox.data(b"y"));
+        assert_eq!(mailbox.data(b"y", false), 1);
         assert!(pieces(&mailbox).is_empty());
     }
 }

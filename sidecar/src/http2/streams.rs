@@ -46,6 +46,8 @@ struct State {
     driver: Option<Waker>,
     /// The driver looks at everything before it sleeps again.
     is_awake: bool,
+    /// Nothing is read while more than so much waits.
+    pause: Option<u32>,
     /// Bytes that were written to the socket.
     written: u64,
 }
@@ -56,8 +58,8 @@ struct Post {
     mailboxes: ById<Rc<Mailbox>>,
     /// Requests of this turn.
     arrived: Vec<(u32, Rc<Mailbox>, Result<Request, bool>)>,
-    /// Credit of what nobody will read.
-    discarded: Vec<(u32, usize)>,
+    /// Credit of what passed, or nobody will read.
+    done: Vec<(u32, usize)>,
     /// Streams that wait for the connection's window, or the socket.
     waiting: ById<Rc<Mailbox>>,
     /// The peer said GOAWAY.
@@ -86,6 +88,7 @@ impl Shared {
             post: Post::default(),
             driver: None,
             is_awake: true,
+            pause: None,
             written: 0,
         })))
     }
@@ -140,6 +143,11 @@ impl Shared {
         let done = act(&mut state.connection);
         state.wake_driver();
         done
+    }
+
+    /// Nothing is read while more than `most` waits: the driver is woken once it does not.
+    pub(super) fn pause(&self, most: Option<u32>) {
+        self.0.borrow_mut().pause = most;
     }
 
     /// Lets the driver look again though nothing was written.
@@ -245,7 +253,7 @@ impl Shared {
     ) -> Result<Handle, Full> {
         let mut state = self.0.borrow_mut();
         state.lend();
-        let begins = state.written + state.connection.output().len() as u64;
+        let begins = state.written + state.connection.waiting() as u64;
         let is_head = target.method == http::Method::HEAD;
         let fields = heads::request(target, headers);
         let id = state.connection.open(fields, is_head, ends, now)?;
@@ -264,9 +272,10 @@ impl Shared {
     /// These bytes of a stream went onwards.
     pub(super) fn forwarded(&self, stream: u32, bytes: u32) {
         let mut state = self.0.borrow_mut();
-        let before = state.connection.output().len();
+        let before = state.connection.waiting();
         state.connection.forwarded(stream, bytes);
-        if state.connection.output().len() > before {
+        let is_over = |most| state.connection.held() <= most;
+        if state.connection.waiting() > before || state.pause.is_some_and(is_over) {
             state.wake_driver();
         }
     }
@@ -286,6 +295,9 @@ fn put_aside(room: Vec<u8>) {
 impl State {
     /// Output begins in room that another connection is done with: it has the size that output usually has.
     fn lend(&mut self) {
+        if self.connection.has_output() {
+            return;
+        }
         let out = self.connection.output();
         if out.capacity() == 0
             && let Some(spare) = SPARE.with_borrow_mut(Vec::pop)
@@ -300,7 +312,7 @@ impl State {
             connection, post, ..
         } = self;
         let taken = connection.receive(bytes, now, &mut |event| post.deliver(event));
-        for (stream, bytes) in post.discarded.drain(..) {
+        for (stream, bytes) in post.done.drain(..) {
             let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
             connection.forwarded(stream, bytes);
         }
@@ -387,8 +399,9 @@ impl Post {
 
     fn data(&mut self, stream: u32, data: &[u8], ends_stream: bool) {
         let mailbox = self.mailboxes.get(&stream);
-        if !mailbox.is_some_and(|mailbox| mailbox.data(data)) {
-            self.discarded.push((stream, data.len()));
+        let done = mailbox.map_or(data.len(), |mailbox| mailbox.data(data, ends_stream));
+        if done > 0 {
+            self.done.push((stream, done));
         }
         if let Some(mailbox) = mailbox.filter(|_| ends_stream) {
             mailbox.end(End::Complete);
@@ -478,6 +491,22 @@ impl Handle {
             }
         }
         Ok(sent)
+    }
+
+    /// Sends what there is room for at once, and says how much.
+    pub(super) fn pass(&self, data: &[u8]) -> usize {
+        // A stream linked to one of its own connection, which is being read.
+        let Ok(mut state) = self.shared.0.try_borrow_mut() else {
+            return 0;
+        };
+        state.lend();
+        let sent = state.connection.send_data(self.id, data, false);
+        // The task hears of it.
+        let sent = sent.unwrap_or(0);
+        if sent > 0 {
+            state.wake_driver();
+        }
+        sent
     }
 
     pub(super) fn reset(&self, code: Code) {

@@ -508,7 +508,7 @@ impl CallHandles {
     /// Records a call that is over.
     pub fn finish(&self, outcome: &Outcome, facts: &Facts) {
         let families = &self.metrics;
-        let (sent, received) = (facts.sent.get(), outcome.received);
+        let (sent, received) = (facts.sent(), outcome.received);
         self.messages_in.inc_by(sent.messages);
         self.messages_out.inc_by(received.messages);
         if outcome.is_ok() && outcome.by == By::App {

@@ -8,9 +8,10 @@ use super::{By, Counts, Ending, Outcome, Phase};
 use crate::contract;
 use crate::error::{Error, Kind, Processed};
 use crate::grpc;
-use crate::grpc::message::Counter;
+use crate::grpc::message::Tally;
 use crate::grpc::metadata::{self, Pushback};
 use crate::grpc::status::{self, Said};
+use crate::http2::Link;
 
 pub const REASON: HeaderName = HeaderName::from_static("x-outrigger-reason");
 
@@ -21,7 +22,7 @@ pub struct Judge {
     kind: contract::Kind,
     started: Instant,
     head: Option<Head>,
-    counter: Counter,
+    tally: Tally,
     first_message: Option<Instant>,
 }
 
@@ -52,7 +53,7 @@ impl Judge {
             kind,
             started,
             head: None,
-            counter: Counter::default(),
+            tally: Tally::new(is_grpc),
             first_message: None,
         }
     }
@@ -82,14 +83,20 @@ impl Judge {
 
     /// The next piece of the response body. Only the first one's time is asked for.
     pub fn data(&mut self, piece: &[u8], now: impl FnOnce() -> Instant) {
-        if self.is_grpc {
-            self.counter.see(piece);
-        } else {
-            self.counter.see_opaque(piece);
-        }
+        self.tally.see(piece);
         if !piece.is_empty() {
             self.first_message.get_or_insert_with(now);
         }
+    }
+
+    /// Nothing of what follows has to be seen here before the end: the first message was.
+    pub fn is_under_way(&self) -> bool {
+        self.first_message.is_some()
+    }
+
+    /// What comes from now on passes by `link`, which counts it.
+    pub fn linked(&mut self, link: &Link) {
+        self.tally.move_to(link.count());
     }
 
     /// Whether the headers alone are the whole answer, or the answer is not gRPC at all.
@@ -200,10 +207,7 @@ impl Judge {
     }
 
     pub fn received(&self) -> Counts {
-        Counts {
-            messages: self.counter.messages,
-            bytes: self.counter.bytes,
-        }
+        self.tally.count().into()
     }
 
     fn http(&self, head: &Head, now: Instant) -> Outcome {
@@ -263,10 +267,9 @@ impl Judge {
 
     /// A message count that a unary method cannot have, or a body that ends inside a message.
     fn is_broken(&self, code: Code) -> bool {
-        !self.counter.is_whole()
-            || (code == Code::Ok
-                && self.kind == contract::Kind::Unary
-                && self.counter.messages != 1)
+        let count = self.tally.count();
+        !count.is_whole()
+            || (code == Code::Ok && self.kind == contract::Kind::Unary && count.messages != 1)
     }
 
     fn pushback(&self, headers: &HeaderMap) -> Option<Pushback> {
@@ -280,7 +283,7 @@ impl Judge {
     fn phase(&self) -> Phase {
         match &self.head {
             None => Phase::Sent,
-            Some(_) if self.counter.bytes > 0 => Phase::Messages,
+            Some(_) if self.tally.count().bytes > 0 => Phase::Messages,
             Some(_) => Phase::Headers,
         }
     }

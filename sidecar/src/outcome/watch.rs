@@ -1,6 +1,7 @@
 //! Watches a stream to its end and reports the one `Outcome`, whatever ends it: trailers, an error, or nobody wanting the rest.
 
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use http::{HeaderMap, StatusCode};
@@ -11,7 +12,8 @@ use super::Outcome;
 use super::judge::Judge;
 use crate::contract;
 use crate::error::{Error, Kind};
-use crate::stack::{Body, Data, Reply};
+use crate::http2::Link;
+use crate::stack::{Body, Data, Linked, Reply};
 
 /// Reports exactly once; dropping it undecided means that the call was given up.
 pub struct Watch {
@@ -158,6 +160,18 @@ impl http_body::Body for Watched {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
+    }
+}
+
+impl Linked for Watched {
+    fn link(self: Pin<&mut Self>, link: &Rc<Link>) -> bool {
+        let this = self.get_mut();
+        let judge = &mut this.watch.judge;
+        let is_linked = judge.is_under_way() && this.body.as_mut().link(link);
+        if is_linked {
+            judge.linked(link);
+        }
+        is_linked
     }
 }
 

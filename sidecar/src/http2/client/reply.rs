@@ -2,6 +2,7 @@
 
 use std::future::{Future as _, poll_fn};
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use http_body::{Frame, SizeHint};
@@ -9,12 +10,13 @@ use tokio::task::JoinHandle;
 
 use super::Slot;
 use crate::error::Error;
+use crate::http2::Link;
 use crate::http2::body::Incoming;
 use crate::http2::forward::{Outgoing, Stop};
 use crate::http2::frame::Code;
 use crate::http2::mailbox::End;
 use crate::http2::streams::Handle;
-use crate::stack::Data;
+use crate::stack::{Data, Linked};
 
 /// A reply's body. What is left of the request goes on beside it, and an error of that is the reply's.
 pub(super) struct Download<F> {
@@ -57,6 +59,12 @@ impl<F: Fn(&Handle, End) -> Error + Unpin> http_body::Body for Download<F> {
 
     fn size_hint(&self) -> SizeHint {
         http_body::Body::size_hint(&self.incoming)
+    }
+}
+
+impl<F: Fn(&Handle, End) -> Error + Unpin> Linked for Download<F> {
+    fn link(self: Pin<&mut Self>, link: &Rc<Link>) -> bool {
+        Pin::new(&mut self.get_mut().incoming).link(link)
     }
 }
 

@@ -540,6 +540,37 @@ async fn past_what_a_connection_may_hold_the_largest_holder_goes() {
     .await;
 }
 
+/// More came than may wait, but those it is for take it: that only takes its time.
+#[tokio::test]
+async fn who_takes_what_came_loses_nothing_however_much_it_is() {
+    let limits = Connection {
+        connection_buffered: 3000,
+        ..Connection::new(Scope::Mesh)
+    };
+    let setup = Setup { limits, ..setup() };
+    with_peer(setup, 1 << 20, async |client, mut peer, _driven| {
+        peer.send(&setting(STREAMS, 100)).await;
+        let mut replies = Vec::new();
+        for _ in 0..10 {
+            let calling = begin(&client, empty());
+            let stream = peer.next_of(kind::HEADERS).await.stream;
+            peer.send(&head(stream, 0, OK)).await;
+            replies.push((stream, calling.await.unwrap().unwrap()));
+        }
+        for (stream, _) in &replies {
+            peer.send(&frame(kind::DATA, 1, *stream, &[7; 10_000])).await;
+        }
+        settle().await;
+        assert!(client.held() > 3000);
+        for (_, reply) in replies {
+            let whole = reply.body.collect().await.unwrap().to_bytes();
+            assert_eq!(whole.len(), 10_000);
+        }
+        serves(&client, &mut peer).await;
+    })
+    .await;
+}
+
 /// While the process holds too much nobody gets credit back, and all of it once it does not.
 #[tokio::test]
 async fn credit_that_was_kept_comes_back() {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::super::frame::{self, Code, Fault, Settings};
+use super::super::frame::{self, Code, Fault, HEAD, Settings};
 use super::super::hpack::Indexing;
 use super::super::stream::{By, Part, Wrong};
 use super::{Connection, Gone, OUT_BUFFER, Role};
@@ -12,6 +12,18 @@ use super::{Connection, Gone, OUT_BUFFER, Role};
 /// A stream is not reset before the peer has had so long to take it. Many servers end a connection, with everybody's calls, on which
 /// more than a few streams were reset before they looked at them, which a caller can bring about who opens many and hangs up.
 const FRESH: Duration = Duration::from_millis(10);
+
+/// Payload of a DATA frame that smaller ones were put into, at most: the least that every peer takes (RFC 9113, 6.5.2).
+const MERGED: usize = frame::SMALLEST_MAX_SIZE as usize;
+
+/// The frame that was written last, if it was DATA: where it begins and ends in the output.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct LastData {
+    stream: u32,
+    begin: usize,
+    length: usize,
+    end: usize,
+}
 
 /// A field to be sent, and whether it goes into the tables.
 pub type Outgoing<'a> = (&'a [u8], &'a [u8], Indexing);
@@ -93,10 +105,7 @@ impl Connection {
             }
             entry.state.send_data(ends)?;
             self.send.spend(granted);
-            self.out
-                .extend_from_slice(&frame::data_head(stream, piece.len(), ends));
-            self.out.extend_from_slice(piece);
-            self.meter.data_sent();
+            self.write_data(stream, piece, ends);
             sent += piece.len();
             if ends {
                 self.close_if_ended(stream);
@@ -105,6 +114,32 @@ impl Connection {
                 return Ok(sent);
             }
         }
+    }
+
+    /// A frame of its own, or more of the last one: small pieces that wait for the socket cost their receiver one frame together.
+    fn write_data(&mut self, stream: u32, piece: &[u8], ends: bool) {
+        let behind = self.last_data.take().filter(|last| {
+            last.stream == stream
+                && last.end == self.out.len()
+                && last.length + piece.len() <= MERGED
+        });
+        let length = behind.map_or(0, |last| last.length) + piece.len();
+        let head = frame::data_head(stream, length, ends);
+        match behind.and_then(|last| self.out.get_mut(last.begin..last.begin + HEAD)) {
+            Some(place) => place.copy_from_slice(&head),
+            None => {
+                self.out.extend_from_slice(&head);
+                self.meter.data_sent();
+            }
+        }
+        self.out.extend_from_slice(piece);
+        let end = self.out.len();
+        self.last_data = (!ends).then(|| LastData {
+            stream,
+            begin: end - length - HEAD,
+            length,
+            end,
+        });
     }
 
     /// It is the stream's own window that lets nothing more pass; else it is the connection's, or the socket.

@@ -216,6 +216,65 @@ fn a_call_goes_there_and_back() {
     assert_eq!(open, [0, 0]);
 }
 
+/// However many of them wait; once they left, the next one is a frame of its own.
+#[test]
+fn small_pieces_that_wait_behind_each_other_share_a_frame() {
+    let mut pair = Pair::new(CONFIG);
+    let [one, other] = [(); 2].map(|()| pair.client.open(false).unwrap());
+    let pieces = [
+        (one, &b"a"[..], false),
+        (one, b"b", false),
+        (other, b"c", false),
+        (one, b"d", false),
+        (one, b"e", true),
+        (other, b"f", false),
+    ];
+    for (stream, data, ends) in pieces {
+        let sent = pair.client.connection.send_data(stream, data, ends);
+        assert_eq!(sent, Ok(1));
+    }
+    let mut events = pair.reach_server();
+    let sent = pair.client.connection.send_data(other, b"g", false);
+    assert_eq!(sent, Ok(1));
+    events.extend(pair.reach_server());
+    let data: Vec<_> = events
+        .iter()
+        .filter_map(|event| match event {
+            Event::Data {
+                stream,
+                data,
+                ends_stream,
+            } => Some((*stream, *data, *ends_stream)),
+            _ => None,
+        })
+        .collect();
+    let expected = [
+        (one, &b"ab"[..], false),
+        (other, b"c", false),
+        (one, b"de", true),
+        (other, b"f", false),
+        (other, b"g", false),
+    ];
+    assert_eq!(data, expected);
+}
+
+#[test]
+fn pieces_share_no_frame_larger_than_every_peer_takes() {
+    let mut pair = Pair::new(CONFIG);
+    let stream = pair.client.open(false).unwrap();
+    let mut lengths = Vec::new();
+    for _ in 0..5 {
+        let sent = pair.client.connection.send_data(stream, &[7; 7000], false);
+        assert_eq!(sent, Ok(7000));
+    }
+    for event in pair.reach_server() {
+        if let Event::Data { data, .. } = event {
+            lengths.push(data.len());
+        }
+    }
+    assert_eq!(lengths, [14_000, 14_000, 7000]);
+}
+
 /// Each has room left by itself.
 #[test]
 fn all_streams_together_stop_at_the_window_of_the_connection() {
