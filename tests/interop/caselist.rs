@@ -67,7 +67,7 @@ impl Sizes {
         Self {
             calls: settings::number("OUTRIGGER_CASELIST_CALLS", 50),
             channels: settings::number("OUTRIGGER_CASELIST_CHANNELS", 10),
-            concurrent: settings::number("OUTRIGGER_CASELIST_CONCURRENT", 100),
+            concurrent: settings::number("OUTRIGGER_CASELIST_CONCURRENT", 50),
             pause: Duration::from_millis(settings::number("OUTRIGGER_CASELIST_PAUSE_MILLIS", 250)),
         }
     }
@@ -85,6 +85,23 @@ impl Sizes {
     /// Large calls of a client.
     fn large(self) -> u64 {
         self.calls + self.channels + self.concurrent + u64::from(LONG_LIVED)
+    }
+
+    /// `connection_buffered` by scope: its default, or a whole window of each call that may be open on a connection. What waits for
+    /// slower ones behind it may be so much when all are large; with less the largest of them are reset, as the bound's table says.
+    fn limits(self) -> String {
+        const WINDOW: u64 = 64 << 10;
+        let all = self.concurrent * Stack::ALL.len() as u64;
+        [
+            ("app_out", 16 << 20, self.concurrent.min(1000)),
+            ("mesh", 8 << 20, self.concurrent.min(200)),
+            ("app_in", 16 << 20, all.min(1000)),
+        ]
+        .map(|(scope, default, calls)| {
+            let bytes = (calls * WINDOW).max(default);
+            format!("[limits.{scope}]\nconnection_buffered = {bytes}\n")
+        })
+        .concat()
     }
 
     fn patience(self) -> Duration {
@@ -172,7 +189,9 @@ async fn passes_with_every_client(server: Stack) {
     let direct = Stack::ALL.map(|client| (client, address.clone())).into();
     pass(&stacks, server, "directly", &direct).await;
 
-    let mut mesh = Mesh::builder().service(Service::new("cases").application(&address));
+    let mut mesh = Mesh::builder()
+        .settings(&Sizes::chosen().limits())
+        .service(Service::new("cases").application(&address));
     for client in Stack::ALL {
         mesh = mesh.client(client.name());
     }

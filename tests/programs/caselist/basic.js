@@ -48,7 +48,7 @@ async function customMetadata(client) {
     assert.deepEqual(trailers.get(TRAILING), [BYTES]);
   };
 
-  const { answer, headers, trailers } = await unary(client, 'UnaryCall', largeRequest(), metadata);
+  const { answer, headers, trailers } = await unary(client, 'UnaryCall', largeRequest(), { metadata });
   hasSize(answer, RESPONSE);
   sentBack(headers, trailers);
 
@@ -68,7 +68,7 @@ async function unimplemented(client) {
 
 module.exports = {
   empty_unary: (address) => withClient(address, emptyUnary),
-  large_unary: (address) => withClient(address, large),
+  large_unary: (address) => withClient(address, (client) => large(client)),
   status_code_and_message: (address) => withClient(address, statusCodeAndMessage),
   special_status_message: (address) => withClient(address, (client) => unaryStatus(client, SPECIAL)),
   custom_metadata: (address) => withClient(address, customMetadata),

@@ -31,13 +31,13 @@ async function withClient(address, run, { Service = TestService, ...options } = 
   }
 }
 
-const deadline = () => ({ deadline: Date.now() + SLOWEST });
+const deadline = (patience = SLOWEST) => ({ deadline: Date.now() + patience });
 
 // The answer of a unary call, or its status as an error.
-function unary(client, method, request, metadata = new grpc.Metadata()) {
+function unary(client, method, request, { metadata = new grpc.Metadata(), patience } = {}) {
   return new Promise((resolve, reject) => {
     const seen = {};
-    const call = client[method](request, metadata, deadline(), (error, answer) => {
+    const call = client[method](request, metadata, deadline(patience), (error, answer) => {
       seen.answer = answer;
       if (error) reject(error);
     });
@@ -74,8 +74,8 @@ function hasSize(answer, size) {
   assert.equal(answer.payload.body.length, size, 'size');
 }
 
-async function large(client) {
-  const { answer } = await unary(client, 'UnaryCall', largeRequest());
+async function large(client, patience) {
+  const { answer } = await unary(client, 'UnaryCall', largeRequest(), { patience });
   hasSize(answer, RESPONSE);
 }
 

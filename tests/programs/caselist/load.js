@@ -7,6 +7,9 @@ const { large, withClient } = require('./contract.js');
 // Calls that a soak has open at once.
 const WORKERS = 10;
 
+// Milliseconds of calls that are made at once: each may take as long as all of them together.
+const TOGETHER = 600_000;
+
 // Calls of the channel that lives long.
 const CALLS = 8;
 
@@ -32,8 +35,8 @@ async function longLived(client, millis) {
 
 module.exports = {
   rpc_soak: (address, calls) => withClient(address, (client) => repeated(calls, () => large(client))),
-  channel_soak: (address, channels) => repeated(channels, () => withClient(address, large)),
+  channel_soak: (address, channels) => repeated(channels, () => withClient(address, (client) => large(client))),
   concurrent_large_unary: (address, calls) =>
-    withClient(address, (client) => Promise.all(Array.from({ length: calls }, () => large(client)))),
+    withClient(address, (client) => Promise.all(Array.from({ length: calls }, () => large(client, TOGETHER)))),
   long_lived_channel: (address, millis) => withClient(address, (client) => longLived(client, millis)),
 };

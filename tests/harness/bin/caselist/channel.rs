@@ -33,6 +33,11 @@ impl Address {
         Ok(Self(endpoint.timeout(SLOWEST)))
     }
 
+    /// The same, for calls that may take so long.
+    pub(crate) fn patient(&self, patience: Duration) -> Self {
+        Self(self.0.clone().timeout(patience))
+    }
+
     /// A connection of its own.
     pub(crate) async fn channel(&self) -> anyhow::Result<Watched> {
         Ok(Watched(self.0.connect().await.context("connect")?))

@@ -13,6 +13,9 @@ use crate::{Checked, Outcome};
 /// Calls that a soak has open at once.
 const WORKERS: u64 = 10;
 
+/// Of calls that are made at once: each may take as long as all of them together.
+const TOGETHER: Duration = Duration::from_secs(600);
+
 /// Calls of the channel that lives long.
 const CALLS: u32 = 8;
 
@@ -53,7 +56,8 @@ pub(crate) async fn channel_soak(address: &Address, channels: u64) -> Outcome {
     all(workers).await
 }
 
-pub(crate) async fn concurrent_large_unary(client: Client, calls: u64) -> Outcome {
+pub(crate) async fn concurrent_large_unary(address: &Address, calls: u64) -> Outcome {
+    let client = address.patient(TOGETHER).client().await?;
     let mut open = JoinSet::new();
     for _ in 0..calls {
         let mut client = client.clone();

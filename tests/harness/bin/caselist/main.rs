@@ -71,7 +71,7 @@ async fn run(case: &str, size: u64, address: &Address) -> Outcome {
         "server_compressed_streaming" => compression::server_streaming(client).await,
         "rpc_soak" => load::rpc_soak(client, size).await,
         "channel_soak" => load::channel_soak(address, size).await,
-        "concurrent_large_unary" => load::concurrent_large_unary(client, size).await,
+        "concurrent_large_unary" => load::concurrent_large_unary(address, size).await,
         "long_lived_channel" => load::long_lived_channel(client, size).await,
         _ => bail!("no such case"),
     }
