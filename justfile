@@ -57,3 +57,4 @@ full:
     OUTRIGGER_SLOW_PEERS=1000 OUTRIGGER_SLOW_LATE_MILLIS=1000 cargo test --workspace --test mesh -- b3_ b7_ --test-threads=1
     OUTRIGGER_STREAM_MIB=4096 cargo test --workspace --test mesh -- streaming
     OUTRIGGER_SOAK_RATE=1000 OUTRIGGER_SOAK_SECONDS=600 cargo test --workspace --test mesh -- k2_
+    OUTRIGGER_CASELIST_CALLS=1000 OUTRIGGER_CASELIST_CHANNELS=100 OUTRIGGER_CASELIST_CONCURRENT=1000 OUTRIGGER_CASELIST_PAUSE_MILLIS=20000 cargo test --workspace --test interop -- c5_ --test-threads=1

@@ -6,6 +6,7 @@
 )]
 
 mod bad_client;
+mod caselist;
 mod greeter;
 mod grpcurl;
 mod h2spec;

@@ -1,0 +1,219 @@
+//! gRPC's case list by clients and servers of our own (`programs/caselist`, `harness/bin/caselist`), directly and through two sidecars.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use outrigger_tests::eventually::holds;
+use outrigger_tests::mesh::Service;
+use outrigger_tests::sidecar::{self, Sidecar};
+use outrigger_tests::{Mesh, eventually, settings};
+use tokio::task::JoinSet;
+
+use crate::program::{announced, run};
+
+mod partly;
+mod stack;
+
+use stack::{Stack, Stacks};
+
+/// The cases of one call or a few.
+const CASES: [&str; 18] = [
+    "empty_unary",
+    "large_unary",
+    "client_streaming",
+    "server_streaming",
+    "ping_pong",
+    "empty_stream",
+    "timeout_on_sleeping_server",
+    "cancel_after_begin",
+    "cancel_after_first_response",
+    "status_code_and_message",
+    "special_status_message",
+    "custom_metadata",
+    "unimplemented_method",
+    "unimplemented_service",
+    "client_compressed_unary",
+    "server_compressed_unary",
+    "client_compressed_streaming",
+    "server_compressed_streaming",
+];
+
+/// All other cases of a client together, on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Calls of `long_lived_channel`, as its clients have it.
+const LONG_LIVED: u32 = 8;
+
+/// Calls of `CASES` that end with OK, and with statuses that no other case has.
+const OK: u64 = 14;
+const ON_PURPOSE: [(&str, u64); 2] = [("UNKNOWN", 3), ("INVALID_ARGUMENT", 2)];
+
+/// tonic's client makes a call more for each case that it cancels, and one for a stream that it cannot mix.
+const OK_OF_TONIC: u64 = 3;
+
+/// Calls of a client that it cancels or that run out of time. Where the requests end with them, an answer may come first.
+const BROKEN_OFF: u64 = 3;
+
+/// How much the cases of many calls do.
+#[derive(Debug, Clone, Copy)]
+struct Sizes {
+    calls: u64,
+    channels: u64,
+    concurrent: u64,
+    pause: Duration,
+}
+
+impl Sizes {
+    fn chosen() -> Self {
+        Self {
+            calls: settings::number("OUTRIGGER_CASELIST_CALLS", 50),
+            channels: settings::number("OUTRIGGER_CASELIST_CHANNELS", 10),
+            concurrent: settings::number("OUTRIGGER_CASELIST_CONCURRENT", 50),
+            pause: Duration::from_millis(settings::number("OUTRIGGER_CASELIST_PAUSE_MILLIS", 250)),
+        }
+    }
+
+    /// Each case with its size.
+    fn cases(self) -> [(&'static str, u128); 4] {
+        [
+            ("rpc_soak", self.calls.into()),
+            ("channel_soak", self.channels.into()),
+            ("concurrent_large_unary", self.concurrent.into()),
+            ("long_lived_channel", self.pause.as_millis()),
+        ]
+    }
+
+    /// Large calls of a client.
+    fn large(self) -> u64 {
+        self.calls + self.channels + self.concurrent + u64::from(LONG_LIVED)
+    }
+
+    /// `connection_buffered` by scope: its default, or a whole window of each call that may be open on a connection. What waits for
+    /// slower ones behind it may be so much when all are large; with less the largest of them are reset, as the bound's table says.
+    fn limits(self) -> String {
+        const WINDOW: u64 = 64 << 10;
+        let all = self.concurrent * Stack::ALL.len() as u64;
+        [
+            ("app_out", 16 << 20, self.concurrent.min(1000)),
+            ("mesh", 8 << 20, self.concurrent.min(200)),
+            ("app_in", 16 << 20, all.min(1000)),
+        ]
+        .map(|(scope, default, calls)| {
+            let bytes = (calls * WINDOW).max(default);
+            format!("[limits.{scope}]\nconnection_buffered = {bytes}\n")
+        })
+        .concat()
+    }
+
+    fn patience(self) -> Duration {
+        PATIENCE + Duration::from_secs(self.large() / 2) + LONG_LIVED * self.pause
+    }
+}
+
+/// What a client said of each case: `ok`, `partly` or what went wrong.
+type Said = BTreeMap<String, String>;
+
+async fn said(stacks: Stacks, client: Stack, address: String, sizes: Sizes) -> Said {
+    let mut command = stacks.client(client);
+    command.arg(address).args(CASES);
+    command.args(sizes.cases().map(|(case, size)| format!("{case}={size}")));
+    let output = run(command, sizes.patience()).await;
+    let text = output.unwrap_or_else(|failed| failed);
+    let lines = text.lines().map(|line| line.split_once(' '));
+    let mut said: Said = lines
+        .flatten()
+        .map(|(case, said)| (case.to_owned(), said.to_owned()))
+        .collect();
+    for case in CASES.into_iter().chain(sizes.cases().map(|(case, _)| case)) {
+        let missing = || format!("nothing was said of it, but: {text}");
+        said.entry(case.to_owned()).or_insert_with(missing);
+    }
+    said
+}
+
+/// Fails unless each client says of each case what the table wants. They run at the same time.
+async fn pass(stacks: &Stacks, server: Stack, way: &str, addresses: &BTreeMap<Stack, String>) {
+    let sizes = Sizes::chosen();
+    let mut clients = JoinSet::new();
+    for (client, address) in addresses {
+        let (stacks, client, address) = (stacks.clone(), *client, address.clone());
+        clients.spawn(async move { (client, said(stacks, client, address, sizes).await) });
+    }
+    let mut wrong = Vec::new();
+    for (client, said) in clients.join_all().await {
+        for (case, said) in said {
+            let (wanted, why) = partly::wanted(client, server, &case);
+            if said != wanted {
+                wrong.push(format!(
+                    "{client:?}: {case}: {said} (wanted: {wanted}{why})"
+                ));
+            }
+        }
+    }
+    let count = wrong.len();
+    let wrong = wrong.join("\n");
+    assert_eq!(count, 0, "to {server:?}, {way}:\n{wrong}");
+}
+
+/// Fails unless each call came in over mTLS once and ended there as its client saw it.
+async fn came_once(sidecar: &Sidecar) {
+    let clients = Stack::ALL.len() as u64;
+    let least = clients * (OK + Sizes::chosen().large()) + OK_OF_TONIC;
+    let ok = least..=least + clients * BROKEN_OFF;
+    eventually("the sidecar counts each call once", async || {
+        let (_, text) = sidecar.health("/metrics").await?;
+        let ended = |code: &str| {
+            let label = format!("grpc_status=\"{code}\"");
+            sidecar::metric(&text, "grpc_server_call_duration_seconds_count", &[&label])
+        };
+        let exact = |(code, of_each): &(&str, u64)| ended(code) == Some((clients * of_each) as f64);
+        let right = ON_PURPOSE.iter().all(exact)
+            && ended("OK").is_some_and(|calls| ok.contains(&(calls as u64)));
+        holds(right, format!("{ok:?} with OK: {text}"))
+    })
+    .await;
+}
+
+/// Each client has a sidecar of its own: the cases let servers fail on purpose, which a breaker counts.
+async fn passes_with_every_client(server: Stack) {
+    let Some(stacks) = Stacks::find() else {
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("log");
+    let address = |line: &str| line.strip_suffix('\n')?.parse::<SocketAddr>().ok();
+    let (mut process, address) = announced(stacks.server(server), &log, address).await;
+    let address = address.to_string();
+
+    let direct = Stack::ALL.map(|client| (client, address.clone())).into();
+    pass(&stacks, server, "directly", &direct).await;
+
+    let mut mesh = Mesh::builder()
+        .settings(&Sizes::chosen().limits())
+        .service(Service::new("cases").application(&address));
+    for client in Stack::ALL {
+        mesh = mesh.client(client.name());
+    }
+    mesh.run(async |mesh| {
+        let upstream = |client: Stack| {
+            let sidecar = mesh.client_sidecar(client.name());
+            (client, sidecar.addresses.upstreams["cases"].clone())
+        };
+        let meshed = Stack::ALL.map(upstream).into();
+        pass(&stacks, server, "through the mesh", &meshed).await;
+        came_once(mesh.sidecar("cases")).await;
+    })
+    .await;
+    process.assert_running();
+}
+
+#[tokio::test]
+async fn c5_every_case_of_python_node_and_tonic_passes_with_a_server_of_python() {
+    passes_with_every_client(Stack::Python).await;
+}
+
+#[tokio::test]
+async fn c5_every_case_of_python_node_and_tonic_passes_with_a_server_of_tonic() {
+    passes_with_every_client(Stack::Tonic).await;
+}
