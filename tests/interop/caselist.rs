@@ -69,7 +69,7 @@ impl Sizes {
         Self {
             calls: settings::number("OUTRIGGER_CASELIST_CALLS", 50),
             channels: settings::number("OUTRIGGER_CASELIST_CHANNELS", 10),
-            concurrent: settings::number("OUTRIGGER_CASELIST_CONCURRENT", 50),
+            concurrent: settings::number("OUTRIGGER_CASELIST_CONCURRENT", 100),
             pause: Duration::from_millis(settings::number("OUTRIGGER_CASELIST_PAUSE_MILLIS", 250)),
         }
     }
@@ -87,23 +87,6 @@ impl Sizes {
     /// Large calls of a client.
     fn large(self) -> u64 {
         self.calls + self.channels + self.concurrent + u64::from(LONG_LIVED)
-    }
-
-    /// `connection_buffered` by scope: its default, or a whole window of each call that may be open on a connection. What waits for
-    /// slower ones behind it may be so much when all are large; with less the largest of them are reset, as the bound's table says.
-    fn limits(self) -> String {
-        const WINDOW: u64 = 64 << 10;
-        let all = self.concurrent * Stack::ALL.len() as u64;
-        [
-            ("app_out", 16 << 20, self.concurrent.min(1000)),
-            ("mesh", 8 << 20, self.concurrent.min(200)),
-            ("app_in", 16 << 20, all.min(1000)),
-        ]
-        .map(|(scope, default, calls)| {
-            let bytes = (calls * WINDOW).max(default);
-            format!("[limits.{scope}]\nconnection_buffered = {bytes}\n")
-        })
-        .concat()
     }
 
     fn patience(self) -> Duration {
@@ -156,7 +139,7 @@ async fn pass(stacks: &Stacks, server: Stack, way: &str, addresses: &BTreeMap<St
     assert_eq!(count, 0, "to {server:?}, {way}:\n{wrong}");
 }
 
-/// Fails unless each call came in over mTLS once and ended there as its client saw it.
+/// Fails unless the calls came in over mTLS and ended there as their clients saw it.
 async fn came_once(sidecar: &Sidecar) {
     let clients = Stack::ALL.len() as u64;
     let least = clients * (OK + Sizes::chosen().large()) + OK_OF_TONIC;
@@ -175,6 +158,23 @@ async fn came_once(sidecar: &Sidecar) {
     .await;
 }
 
+/// Fails if more calls came in than the clients' sidecars sent, or these sent more than their applications began.
+async fn none_was_repeated(mesh: &Mesh) {
+    let (mut begun, mut sent) = (0.0, 0.0);
+    for client in Stack::ALL {
+        let sidecar = mesh.client_sidecar(client.name());
+        let calls = sidecar.metric("grpc_client_call_duration_seconds_count", &[]);
+        begun += calls.await.unwrap();
+        let attempts = sidecar.metric("grpc_client_attempt_started_total", &[]);
+        sent += attempts.await.unwrap();
+    }
+    let came = mesh
+        .sidecar("cases")
+        .metric("grpc_server_call_started_total", &[]);
+    let came = came.await.unwrap();
+    assert!(came <= sent && sent <= begun, "{came} of {sent} of {begun}");
+}
+
 /// Each client has a sidecar of its own: the cases let servers fail on purpose, which a breaker counts.
 async fn passes_with_every_client(server: Stack) {
     let Some(stacks) = Stacks::find() else {
@@ -189,9 +189,7 @@ async fn passes_with_every_client(server: Stack) {
     let direct = Stack::ALL.map(|client| (client, address.clone())).into();
     pass(&stacks, server, "directly", &direct).await;
 
-    let mut mesh = Mesh::builder()
-        .settings(&Sizes::chosen().limits())
-        .service(Service::new("cases").application(&address));
+    let mut mesh = Mesh::builder().service(Service::new("cases").application(&address));
     for client in Stack::ALL {
         mesh = mesh.client(client.name());
     }
@@ -203,6 +201,7 @@ async fn passes_with_every_client(server: Stack) {
         let meshed = Stack::ALL.map(upstream).into();
         pass(&stacks, server, "through the mesh", &meshed).await;
         came_once(mesh.sidecar("cases")).await;
+        none_was_repeated(mesh).await;
     })
     .await;
     process.assert_running();

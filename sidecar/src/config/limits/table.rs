@@ -158,7 +158,7 @@ pub const ROWS: [Row; 24] = [
         more_towards_application: 0,
         unit: "bytes",
         about: "What may wait for those it is sent to.",
-        effect: "reading pauses; if hardly any of it leaves in 250 ms, the largest holders are reset",
+        effect: "reading pauses; if hardly any of it leaves in a second, the largest holders are reset",
         place: |limits| &mut limits.connection_buffered,
     },
     Row {

@@ -558,7 +558,8 @@ async fn who_takes_what_came_loses_nothing_however_much_it_is() {
             replies.push((stream, calling.await.unwrap().unwrap()));
         }
         for (stream, _) in &replies {
-            peer.send(&frame(kind::DATA, 1, *stream, &[7; 10_000])).await;
+            peer.send(&frame(kind::DATA, 1, *stream, &[7; 10_000]))
+                .await;
         }
         settle().await;
         assert!(client.held() > 3000);
