@@ -126,7 +126,7 @@ async fn b4_ninety_nine_stalled_streams_of_tiny_messages_leave_the_hundredth_alo
 /// 200 calls opened and cancelled in one write, again and again, beside 20 that go on.
 #[tokio::test]
 async fn b5_a_storm_of_cancelled_calls_costs_their_neighbours_nothing() {
-    let lasts = settings::seconds("STORM", 5);
+    let lasts = settings::seconds("STORM", 3);
     Mesh::builder()
         .service("orders")
         .client("web")
