@@ -37,7 +37,7 @@ async fn application(turns: usize, call: Call) -> Result<Reply, Error> {
     })
 }
 
-fn accepted() -> Accepted {
+pub(super) fn accepted() -> Accepted {
     let turns = RefCell::new(0);
     let dispatch = Boxed(move |call: Call| {
         *turns.borrow_mut() += 7;
@@ -66,6 +66,18 @@ fn call() -> Call {
         HeaderMap::new(),
         Box::pin(StreamBody::new(futures::stream::iter(body))),
     )
+}
+
+/// The fields of one, by hand.
+pub(super) fn request() -> Vec<u8> {
+    let fields = [
+        (":method", "POST"),
+        (":scheme", "http"),
+        (":path", "/a.B/C"),
+        (":authority", "a"),
+    ];
+    let literals = fields.map(|(name, value)| crate::http2::script::literal(name, value));
+    literals.concat()
 }
 
 /// `Ok(true)`: answered. `Ok(false)`: provably not taken.
@@ -210,16 +222,7 @@ async fn b7_no_preface_and_half_a_head_are_let_go_at_their_time() {
 #[tokio::test(start_paused = true)]
 async fn b7_a_window_that_never_opens_costs_its_stream_and_nobody_elses() {
     use crate::http2::frame::{PREFACE, flag, kind};
-    use crate::http2::script::{frame, head, literal, setting};
-    let request = || {
-        let fields = [
-            (":method", "POST"),
-            (":scheme", "http"),
-            (":path", "/a.B/C"),
-            (":authority", "a"),
-        ];
-        fields.map(|(name, value)| literal(name, value)).concat()
-    };
+    use crate::http2::script::{frame, head, setting};
     let shut = async |peer: &mut crate::http2::script::Peer| {
         // SETTINGS_INITIAL_WINDOW_SIZE.
         let open = [
