@@ -324,6 +324,14 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
         }
     }
 
+    /// The same, and whoever was told goes on with what it is left for: its answer is not waited for.
+    pub(super) fn leave_unanswered(&mut self) {
+        self.leave();
+        if let Leaving::Announced(until) = &mut self.leaving {
+            *until = Instant::now().min(*until);
+        }
+    }
+
     pub(super) fn is_leaving(&self) -> bool {
         self.leaving != Leaving::No
     }

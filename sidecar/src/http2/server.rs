@@ -188,8 +188,13 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Serving<IO> {
             }
         }
         let resets = self.driver.shared().with(Streams::library_resets);
-        if limits.drains_at().is_some_and(|most| resets >= most) {
-            self.driver.leave();
+        if let Some(most) = limits.drains_at() {
+            if resets >= most {
+                self.driver.leave();
+            }
+            if resets >= most.saturating_mul(2) {
+                self.driver.leave_unanswered();
+            }
         }
     }
 
