@@ -11,7 +11,6 @@ mod turn;
 mod tests;
 
 use std::cell::Cell;
-use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::pin;
 use std::rc::Rc;
@@ -94,7 +93,6 @@ pub(crate) async fn serve<IO, L, C>(
         ),
         accepted,
         calls: Rc::default(),
-        arrived: VecDeque::new(),
         was: Waiting::Preface,
         since: Instant::now(),
         empty: "".into(),
@@ -116,7 +114,6 @@ pub(crate) async fn serve<IO, L, C>(
     if let Some(over) = over {
         tracing::debug!(error = %over, "http/2 connection ended");
         serving.driver.begin_close(&over);
-        serving.arrived.clear();
         serving.count_met();
         std::future::poll_fn(|cx| serving.driver.poll_close(cx)).await;
     }
@@ -126,8 +123,6 @@ struct Serving<IO> {
     driver: Driver<IO>,
     accepted: Rc<Accepted>,
     calls: Rc<Calls>,
-    /// Calls that have no task yet.
-    arrived: VecDeque<Begun>,
     /// Since when the connection waits for what its timer is about.
     was: Waiting,
     since: Instant,
@@ -141,13 +136,6 @@ struct Serving<IO> {
 struct Calls {
     open: Cell<usize>,
     ended: Cell<u32>,
-}
-
-/// A call whose head is there.
-struct Begun {
-    call: Call,
-    stream: Rc<Handle>,
-    guard: Open,
 }
 
 /// What a connection waits for, one after the other.
@@ -166,14 +154,12 @@ enum Waiting {
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> Serving<IO> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Over> {
-        let room = turn::HELD.saturating_sub(self.arrived.len());
-        if let Poll::Ready(over) = self.driver.poll_read(room, cx) {
+        if let Poll::Ready(over) = self.driver.poll_read(turn::requests(), cx) {
             return Poll::Ready(over);
         }
         for arrived in self.driver.shared().take_arrived() {
-            self.take(arrived);
+            self.open(arrived);
         }
-        self.begin(turn::calls(), cx);
         self.adapt();
         if let Poll::Ready(over) = self.poll_time(cx) {
             return Poll::Ready(over);
@@ -258,36 +244,21 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Serving<IO> {
         Poll::Pending
     }
 
-    fn take(&mut self, arrived: Arrived) {
+    fn open(&mut self, arrived: Arrived) {
         let Arrived { stream, request } = arrived;
-        let accepted = &self.accepted;
+        let accepted = Rc::clone(&self.accepted);
         let request = match request {
             Ok(request) => request,
             Err(is_grpc) => return refuse_headers(is_grpc, &stream, &accepted.limits),
         };
-        let guard = Open::new(&self.calls);
+        let (guard, waiting) = (Open::new(&self.calls), Waits::new());
         let stream = Rc::new(stream);
-        let call = decode(request, &stream, accepted, Arc::clone(&self.empty));
-        self.arrived.push_back(Begun {
-            call,
-            stream,
-            guard,
+        let call = decode(request, &stream, &accepted, Arc::clone(&self.empty));
+        self.tasks.spawn_local(async move {
+            drop(waiting);
+            serve_stream(&accepted, call, stream).await;
+            drop(guard);
         });
-    }
-
-    /// Gives so many calls their tasks; the others need another turn.
-    fn begin(&mut self, most: usize, cx: &Context<'_>) {
-        for begun in self.arrived.drain(..most.min(self.arrived.len())) {
-            let (accepted, waits) = (Rc::clone(&self.accepted), Waits::new());
-            self.tasks.spawn_local(async move {
-                drop(waits);
-                serve_stream(&accepted, begun.call, begun.stream).await;
-                drop(begun.guard);
-            });
-        }
-        if !self.arrived.is_empty() {
-            cx.waker().wake_by_ref();
-        }
     }
 }
 

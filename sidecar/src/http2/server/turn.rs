@@ -1,31 +1,31 @@
-//! How many calls get their tasks when. Tasks run in the order in which they began, each connection's behind those of all others: where
-//! many peers send more heads than can be served, a connection begins few calls a turn, keeps some heads, which cost less, and leaves
-//! the rest in its socket. Else all of them would be held at once and everybody would wait behind them.
+//! Calls that have arrived and whose tasks have not run. They run in the order in which they came, each connection's behind those of all
+//! others: where many peers send more heads than can be served, a connection takes few a turn and leaves the rest in its socket, or
+//! all of them would be held at once and everybody would wait behind them.
 
 use std::cell::Cell;
 
-/// Calls that a connection keeps without a task: one whose peer is gone is soon known to be.
-pub(super) const HELD: usize = 128;
-/// While so many tasks of a thread have not run, a connection begins few calls a turn.
-const MANY: usize = 128;
-const FEW: usize = 2;
+/// While so many of a thread's calls wait, a connection takes few.
+const MANY: usize = 256;
+/// What one takes in a turn, and what it takes then.
+const USUAL: usize = 128;
+const FEW: usize = 8;
 
 thread_local! {
     static WAITING: Cell<usize> = const { Cell::new(0) };
 }
 
-/// A task counts until it runs, or is gone.
+/// A call counts until its task runs, or is gone.
 #[derive(Debug)]
 pub(super) struct Waits(());
 
-/// Calls that a connection may begin in this turn.
-pub(super) fn calls() -> usize {
-    calls_beside(WAITING.get())
+/// Requests that a connection may take in the turn that begins.
+pub(super) fn requests() -> usize {
+    requests_beside(WAITING.get())
 }
 
-fn calls_beside(waiting: usize) -> usize {
+fn requests_beside(waiting: usize) -> usize {
     match waiting < MANY {
-        true => HELD,
+        true => USUAL,
         false => FEW,
     }
 }
@@ -67,15 +67,15 @@ mod tests {
     const EACH: u32 = 150;
 
     #[test]
-    fn a_connection_begins_fewer_while_many_wait() {
-        for (waiting, expected) in [(0, HELD), (MANY - 1, HELD), (MANY, FEW), (9999, FEW)] {
-            assert_eq!(calls_beside(waiting), expected, "{waiting}");
+    fn a_connection_takes_fewer_while_many_wait() {
+        for (waiting, expected) in [(0, USUAL), (MANY - 1, USUAL), (MANY, FEW), (9999, FEW)] {
+            assert_eq!(requests_beside(waiting), expected, "{waiting}");
         }
     }
 
     /// Each sends as many at once as it may; the most that wait when one of them runs.
     #[tokio::test]
-    async fn b1_calls_of_many_peers_do_not_begin_all_at_once() {
+    async fn b1_heads_of_many_peers_are_not_all_held_at_once() {
         let seen = Rc::new(RefCell::new((0, 0)));
         let told = Rc::clone(&seen);
         let dispatch = Boxed(move |_: Call| {
@@ -119,7 +119,7 @@ mod tests {
             })
             .await;
         let most = seen.borrow().1;
-        let bound = MANY + HELD + CONNECTIONS * FEW;
+        let bound = MANY + USUAL + CONNECTIONS * FEW;
         assert!(most < bound, "{most} waited, {bound} may");
         assert_eq!(WAITING.get(), 0);
     }
