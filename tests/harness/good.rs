@@ -13,7 +13,7 @@ use crate::upstream::mirror;
 /// Calls a second.
 const RATE: u32 = 50;
 /// The application says with which head a call came to it.
-const MIRROR: &str = "/test.Echo/Mirror";
+pub const PATH: &str = "/test.Echo/Mirror";
 /// An attempt after the first one says so. A callee that takes only a share of its caller's calls asks it to come back in a second.
 const REPEATED: &str = "grpc-previous-rpc-attempts";
 /// And this is its caller's answer when that one was not taken either.
@@ -58,7 +58,7 @@ impl Good {
                         let client = client.clone();
                         running.spawn(async move {
                             let message = mirror::Wanted::served().message();
-                            let call = Call::new("orders", MIRROR).message(message);
+                            let call = Call::new("orders", PATH).message(message);
                             let answer = client.call(call).await;
                             Done { took: due.elapsed(), answer }
                         });

@@ -8,7 +8,7 @@ use std::cell::Cell;
 const MANY: usize = 256;
 /// What one takes in a turn, and what it takes then.
 const USUAL: usize = 128;
-const FEW: usize = 8;
+const FEW: usize = 32;
 
 thread_local! {
     static WAITING: Cell<usize> = const { Cell::new(0) };
