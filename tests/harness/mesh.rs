@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use serde_json::json;
+
 use crate::client::Client;
 use crate::registry::{Backend, Registry};
 use crate::sidecar::Sidecar;
@@ -215,6 +217,21 @@ impl Mesh {
         let file = folder.join("sidecar.toml");
         std::fs::write(&file, config).unwrap();
         file
+    }
+
+    /// A callee that the test runs itself, which the mesh believes to be a sidecar of that service.
+    pub async fn register(&self, service: &str, address: &str) {
+        let port: u16 = address.rsplit_once(':').unwrap().1.parse().unwrap();
+        let registration = json!({
+            "Kind": "connect-proxy",
+            "Name": format!("{service}-sidecar-proxy"),
+            "ID": format!("{service}-by-hand"),
+            "Address": "127.0.0.1",
+            "Port": port,
+            "Proxy": {"DestinationServiceName": service, "DestinationServiceID": service},
+        });
+        let path = "/v1/agent/service/register";
+        self.registry.put(path, registration).await.unwrap();
     }
 
     /// Starts more instances of a service and waits until they are registered.

@@ -35,6 +35,7 @@ mod soak;
 mod split;
 mod spoof;
 mod status;
+mod storm;
 mod streaming;
 
 /// A method no contract knows: it is never repeated once a peer may have executed it.

@@ -137,6 +137,8 @@ struct Entry {
     is_new: bool,
     /// It counts as open.
     is_open: bool,
+    /// It counts among the requests of this turn.
+    is_arrived: bool,
 }
 
 /// A block whose end has not come.
@@ -181,6 +183,9 @@ pub struct Connection {
     open: usize,
     /// Streams whose `is_new` is to be taken back.
     new: Vec<u32>,
+    /// Requests of this turn that nobody has let go of, and how many may come in one.
+    arrived: usize,
+    most_arrived: usize,
     /// What we reset, oldest first.
     reset: VecDeque<u32>,
     /// Up to here we may have reset streams that are not remembered.
@@ -233,6 +238,8 @@ impl Connection {
             streams: HashMap::default(),
             open: 0,
             new: Vec::new(),
+            arrived: 0,
+            most_arrived: usize::MAX,
             reset: VecDeque::new(),
             abandoned: VecDeque::new(),
             reset_forgotten: 0,
@@ -362,6 +369,7 @@ impl Connection {
             opened: now,
             is_new: true,
             is_open: true,
+            is_arrived: false,
         }
     }
 
@@ -402,6 +410,7 @@ impl Connection {
             return;
         };
         self.open -= usize::from(entry.is_open);
+        self.arrived -= usize::from(entry.is_arrived);
         self.give_back(entry.receive.held());
         if how == Gone::Reset(By::Us) {
             let pushed = push_bounded(&mut self.reset, stream, self.config.reset_memory);

@@ -75,8 +75,10 @@ pub(crate) struct Alarm(Option<Pin<Box<Sleep>>>);
 pub(super) struct Driver<IO> {
     io: IO,
     shared: Rc<Shared>,
-    /// Bytes of a frame that is not whole.
+    /// Bytes of a frame that is not whole, or of all that a turn left.
     unread: Vec<u8>,
+    /// A turn left whole frames.
+    has_more: bool,
     crowd: Crowd,
     /// For the time that it takes to see who takes nothing.
     crowded: Alarm,
@@ -142,6 +144,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
             io,
             shared,
             unread: Vec::new(),
+            has_more: false,
             crowd: Crowd::new(most_held),
             crowded: Alarm::default(),
             buffered: Arc::clone(metrics.buffered()),
@@ -167,9 +170,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
         self.has_read
     }
 
-    /// Reads one slice. Ready when the connection is over; the calls then hear of it by [`Self::begin_close`].
-    pub(super) fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Over> {
-        self.shared.begin_turn(cx);
+    /// Reads one slice, with no more than so many requests. Ready when the connection is over; the calls then hear of it by
+    /// [`Self::begin_close`].
+    pub(super) fn poll_read(&mut self, requests: usize, cx: &mut Context<'_>) -> Poll<Over> {
+        self.shared.begin_turn(requests, cx);
         let mut read = 0;
         while read < SLICE {
             if self.buffered.is_full() {
@@ -181,10 +185,13 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
                 return Poll::Pending;
             }
             ready!(self.poll_crowd(cx));
-            match ready!(self.poll_read_once(cx)) {
+            match ready!(self.poll_more(cx)) {
                 Ok(0) => return Poll::Ready(self.peer_ended()),
                 Ok(count) => read += count,
                 Err(over) => return Poll::Ready(over),
+            }
+            if self.has_more {
+                break;
             }
         }
         cx.waker().wake_by_ref();
@@ -223,6 +230,14 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
         }
     }
 
+    /// What the last turn left, else what the socket has.
+    fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize, Over>> {
+        match self.has_more {
+            true => Poll::Ready(self.look_again()),
+            false => self.poll_read_once(cx),
+        }
+    }
+
     /// One read, and what it came to.
     fn poll_read_once(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize, Over>> {
         BUFFER.with_borrow_mut(|buffer| {
@@ -242,8 +257,21 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
             self.unread.clear();
             self.unread
                 .extend_from_slice(filled.get(taken..).unwrap_or_default());
+            self.has_more = self.shared.with(Connection::has_enough);
             Poll::Ready(Ok(count))
         })
+    }
+
+    /// At what the last turn left, before anything else is read.
+    fn look_again(&mut self) -> Result<usize, Over> {
+        let taken = self.shared.receive(&self.unread, Instant::now());
+        let taken = taken.map_err(Over::Fault)?;
+        self.unread.drain(..taken);
+        self.has_more = self.shared.with(Connection::has_enough);
+        if !self.has_more {
+            self.unread.shrink_to_fit();
+        }
+        Ok(taken)
     }
 
     /// Writes what there is. Ready when the socket takes no more, ever, or has not for too long.
@@ -279,8 +307,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
     /// What came and what goes: both wait in our memory.
     fn count_held(&mut self) {
         let held = self.shared.with(|connection| {
-            let out = u32::try_from(connection.waiting()).unwrap_or(u32::MAX);
-            connection.held().saturating_add(out)
+            let beside = connection.waiting() + self.unread.len();
+            let beside = u32::try_from(beside).unwrap_or(u32::MAX);
+            connection.held().saturating_add(beside)
         });
         if held != self.counted {
             self.buffered.move_by(self.counted, held);
@@ -313,6 +342,14 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
                 connection.announce_go_away();
                 connection.ping(FAREWELL_PING);
             });
+        }
+    }
+
+    /// The same, and whoever was told goes on with what it is left for: its answer is not waited for.
+    pub(super) fn leave_unanswered(&mut self) {
+        self.leave();
+        if let Leaving::Announced(until) = &mut self.leaving {
+            *until = Instant::now().min(*until);
         }
     }
 

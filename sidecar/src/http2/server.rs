@@ -4,6 +4,9 @@
 //! dispatch future or the reply is dropped, and with it everything below. `accept` is called until it says none is left, also while
 //! leaving: calls opened before the peer saw GOAWAY are served.
 
+/// How many calls a turn takes.
+mod turn;
+
 #[cfg(test)]
 mod tests;
 
@@ -38,6 +41,7 @@ use crate::grpc::is_grpc;
 use crate::memory::Room;
 use crate::observe::trace;
 use crate::stack::{Body, Call, Dispatch, Early, Parts, Peer, Protocol, Reply};
+use turn::Waits;
 
 /// What the streams of one connection share.
 pub(crate) struct Accepted {
@@ -150,7 +154,7 @@ enum Waiting {
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> Serving<IO> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Over> {
-        if let Poll::Ready(over) = self.driver.poll_read(cx) {
+        if let Poll::Ready(over) = self.driver.poll_read(turn::requests(), cx) {
             return Poll::Ready(over);
         }
         for arrived in self.driver.shared().take_arrived() {
@@ -184,8 +188,13 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Serving<IO> {
             }
         }
         let resets = self.driver.shared().with(Streams::library_resets);
-        if limits.drains_at().is_some_and(|most| resets >= most) {
-            self.driver.leave();
+        if let Some(most) = limits.drains_at() {
+            if resets >= most {
+                self.driver.leave();
+            }
+            if resets >= most.saturating_mul(2) {
+                self.driver.leave_unanswered();
+            }
         }
     }
 
@@ -242,10 +251,11 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Serving<IO> {
             Ok(request) => request,
             Err(is_grpc) => return refuse_headers(is_grpc, &stream, &accepted.limits),
         };
-        let guard = Open::new(&self.calls);
+        let (guard, waiting) = (Open::new(&self.calls), Waits::new());
         let stream = Rc::new(stream);
         let call = decode(request, &stream, &accepted, Arc::clone(&self.empty));
         self.tasks.spawn_local(async move {
+            drop(waiting);
             serve_stream(&accepted, call, stream).await;
             drop(guard);
         });

@@ -93,11 +93,12 @@ impl Shared {
         })))
     }
 
-    /// The driver begins a turn.
-    pub(super) fn begin_turn(&self, cx: &Context<'_>) {
+    /// The driver begins a turn, in which so many requests may come.
+    pub(super) fn begin_turn(&self, requests: usize, cx: &Context<'_>) {
         let mut state = self.0.borrow_mut();
         state.is_awake = true;
         state.connection.begin_turn();
+        state.connection.allow_requests(requests);
         match &mut state.driver {
             Some(waker) => waker.clone_from(cx.waker()),
             None => state.driver = Some(cx.waker().clone()),

@@ -216,6 +216,8 @@ async fn drip(shared: &Shared, mut respond: SendResponse<Bytes>) -> Result<(), h
     let mut stream = start(&mut respond, shared)?;
     loop {
         grpc::send(&mut stream, grpc::frame(&[7; 11]), false).await?;
+        // A window has room for thousands of them: others come in between.
+        tokio::task::consume_budget().await;
     }
 }
 

@@ -18,6 +18,16 @@ pub struct Wanted {
 }
 
 impl Wanted {
+    /// OK, and nothing besides.
+    pub fn served() -> Self {
+        let mut trailers = HeaderMap::new();
+        trailers.insert("grpc-status", HeaderValue::from_static("0"));
+        Self {
+            trailers,
+            ..Self::default()
+        }
+    }
+
     /// As the message of a request.
     pub fn message(&self) -> Bytes {
         let mut message = BytesMut::new();

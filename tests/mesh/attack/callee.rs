@@ -15,7 +15,6 @@ use outrigger_tests::sidecar::Sidecar;
 use outrigger_tests::tls::{self, Gate};
 use outrigger_tests::upstream::Address;
 use outrigger_tests::{Client, Mesh, eventually, scripted};
-use serde_json::json;
 use tokio::time::Instant;
 use tonic::Code;
 
@@ -266,21 +265,6 @@ impl Target<'_> {
     }
 }
 
-/// A callee that the mesh believes to be a sidecar of that service.
-async fn register(mesh: &Mesh, service: &str, gate: &Gate) {
-    let port: u16 = gate.address.rsplit_once(':').unwrap().1.parse().unwrap();
-    let registration = json!({
-        "Kind": "connect-proxy",
-        "Name": format!("{service}-sidecar-proxy"),
-        "ID": format!("{service}-by-hand"),
-        "Address": "127.0.0.1",
-        "Port": port,
-        "Proxy": {"DestinationServiceName": service, "DestinationServiceID": service},
-    });
-    let path = "/v1/agent/service/register";
-    mesh.registry.put(path, registration).await.unwrap();
-}
-
 /// B1, towards our client side.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn b1_who_is_called_cannot_harm_its_callers_sidecar() {
@@ -296,7 +280,7 @@ async fn b1_who_is_called_cannot_harm_its_callers_sidecar() {
         .run(async |mesh| {
             let identity = tls::issued(&mesh.registry, "mean").await;
             let gate = Gate::before(&callee.address, identity).await;
-            register(mesh, "mean", &gate).await;
+            mesh.register("mean", &gate.address).await;
             let (evil, web) = (mesh.sidecar("evil"), mesh.client_sidecar("web"));
             let edge = evil.addresses.edge.as_ref().unwrap();
             let targets = [

@@ -227,7 +227,7 @@ pub const ROWS: [Row; 24] = [
         defaults: [1_024, 4_096, 4_096],
         more_towards_application: 0,
         unit: "resets",
-        about: "Resets that what came made us send. Except at the edge a connection is drained at an eighth of it.",
+        about: "Resets that what came made us send. Except at the edge a connection is drained at an eighth of it, and at a quarter told its last stream without an answer.",
         effect: "GOAWAY too_many_internal_resets",
         place: |limits| &mut limits.library_resets,
     },

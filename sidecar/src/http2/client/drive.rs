@@ -97,7 +97,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
     }
 
     fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<Over> {
-        if let Poll::Ready(over) = self.inner.poll_read(cx) {
+        if let Poll::Ready(over) = self.inner.poll_read(usize::MAX, cx) {
             return Poll::Ready(over);
         }
         self.client.observe(self.drains_at);

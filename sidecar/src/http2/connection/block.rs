@@ -194,7 +194,13 @@ impl Connection {
             return Err(protocol("fields of no stream"));
         };
         let part = entry.state.receive_fields(informational, ends);
-        part.map_err(|wrong| of_stream(stream, wrong))
+        let part = part.map_err(|wrong| of_stream(stream, wrong))?;
+        if part == Part::Head && self.role == Role::Server {
+            // Where its head began in a turn before, the others of this turn are fewer by one.
+            entry.is_arrived = entry.is_new;
+            self.arrived += usize::from(entry.is_arrived);
+        }
+        Ok(part)
     }
 
     fn expect(

@@ -25,14 +25,26 @@ impl Connection {
     /// What came before has been looked at: a stream that is reset from now on had begun.
     pub fn begin_turn(&mut self) {
         self.meter.begin_turn();
+        self.arrived = 0;
         for stream in self.new.drain(..) {
             if let Some(entry) = self.streams.get_mut(&stream) {
-                entry.is_new = false;
+                (entry.is_new, entry.is_arrived) = (false, false);
             }
         }
     }
 
-    /// Takes the whole frames of what the socket held, and says how many bytes they were: the rest comes again with more behind it.
+    /// No more requests are taken in a turn: what comes behind them waits for the next one.
+    pub fn allow_requests(&mut self, most: usize) {
+        self.most_arrived = most;
+    }
+
+    /// That many have come.
+    pub fn has_enough(&self) -> bool {
+        self.arrived >= self.most_arrived
+    }
+
+    /// Takes the whole frames of what the socket held, as many as the turn allows, and says how many bytes they were: the rest comes
+    /// again with more behind it.
     /// After a fault nothing more is to be received.
     pub fn receive(
         &mut self,
@@ -46,6 +58,7 @@ impl Connection {
         }
         self.take_preface(&mut rest)?;
         while self.has_preface
+            && !self.has_enough()
             && let Some((head, payload)) = next_frame(&mut rest)?
         {
             if let Err(fault) = self.take(head, payload, now, told) {

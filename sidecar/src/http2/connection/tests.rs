@@ -802,6 +802,32 @@ fn what_a_peer_repeats_is_bounded() {
     }
 }
 
+/// Those that were reset meanwhile do not count, and what else comes behind the last one waits with it.
+#[test]
+fn a_turn_takes_no_more_requests_than_it_is_allowed() {
+    let mut server = Side::new(Role::Server, CONFIG);
+    server.hear(&opening()).unwrap();
+    let reset = frame(kind::RST_STREAM, 0, 1, &[0, 0, 0, 8]);
+    let heads = [1, 3, 5, 7].map(|stream| get(stream, flag::END_HEADERS | flag::END_STREAM));
+    let ping = frame(kind::PING, 0, 0, &[7; 8]);
+    let [first, second, third, fourth] = heads;
+    server.connection.allow_requests(2);
+    let bytes = [first, reset, second, third, fourth, ping].concat();
+    let requests = |events: &[Event<'_>]| {
+        let is_request = |event: &&Event<'_>| matches!(event, Event::Request { .. });
+        events.iter().filter(is_request).count()
+    };
+    let came = server.hear(&bytes).unwrap();
+    assert_eq!((requests(&came), server.connection.has_enough()), (3, true));
+    server.written();
+    let came = server.hear(&[]).unwrap();
+    assert_eq!(
+        (requests(&came), server.connection.has_enough()),
+        (1, false)
+    );
+    assert_eq!(server.written().len(), HEAD + 8, "the ping is answered");
+}
+
 #[test]
 fn streams_that_had_begun_may_be_reset_any_number_at_once() {
     let mut server = Side::new(Role::Server, CONFIG);

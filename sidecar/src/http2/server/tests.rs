@@ -37,7 +37,7 @@ async fn application(turns: usize, call: Call) -> Result<Reply, Error> {
     })
 }
 
-fn accepted() -> Accepted {
+pub(super) fn accepted() -> Accepted {
     let turns = RefCell::new(0);
     let dispatch = Boxed(move |call: Call| {
         *turns.borrow_mut() += 7;
@@ -66,6 +66,18 @@ fn call() -> Call {
         HeaderMap::new(),
         Box::pin(StreamBody::new(futures::stream::iter(body))),
     )
+}
+
+/// The fields of one, by hand.
+pub(super) fn request() -> Vec<u8> {
+    let fields = [
+        (":method", "POST"),
+        (":scheme", "http"),
+        (":path", "/a.B/C"),
+        (":authority", "a"),
+    ];
+    let literals = fields.map(|(name, value)| crate::http2::script::literal(name, value));
+    literals.concat()
 }
 
 /// `Ok(true)`: answered. `Ok(false)`: provably not taken.
@@ -210,16 +222,7 @@ async fn b7_no_preface_and_half_a_head_are_let_go_at_their_time() {
 #[tokio::test(start_paused = true)]
 async fn b7_a_window_that_never_opens_costs_its_stream_and_nobody_elses() {
     use crate::http2::frame::{PREFACE, flag, kind};
-    use crate::http2::script::{frame, head, literal, setting};
-    let request = || {
-        let fields = [
-            (":method", "POST"),
-            (":scheme", "http"),
-            (":path", "/a.B/C"),
-            (":authority", "a"),
-        ];
-        fields.map(|(name, value)| literal(name, value)).concat()
-    };
+    use crate::http2::script::{frame, head, setting};
     let shut = async |peer: &mut crate::http2::script::Peer| {
         // SETTINGS_INITIAL_WINDOW_SIZE.
         let open = [
@@ -248,4 +251,29 @@ async fn b7_a_window_that_never_opens_costs_its_stream_and_nobody_elses() {
     let (seconds, answered) = let_go(healthy, is_neighbour, echo()).await;
     assert_eq!(seconds, 0);
     assert!(answered.is_some());
+}
+
+/// A connection that wears us out is drained; whoever goes on meanwhile gets no second to answer in.
+#[tokio::test(start_paused = true)]
+async fn b1_who_makes_us_reset_on_and_on_is_not_waited_for() {
+    use crate::http2::frame::{PREFACE, flag, kind};
+    use crate::http2::script::{frame, head, literal};
+    let drains_at = Connection::new(Scope::Mesh).drains_at().unwrap();
+    for (resets, expected) in [(drains_at, 1), (2 * drains_at - 1, 1), (2 * drains_at, 0)] {
+        let script = async |peer: &mut crate::http2::script::Peer| {
+            let malformed = [request(), literal("connection", "close")].concat();
+            let heads = (0..resets).flat_map(|n| head(2 * n + 1, flag::END_STREAM, &malformed));
+            let settings = frame(kind::SETTINGS, 0, 0, &[]);
+            let said = [PREFACE.to_vec(), settings, heads.collect()].concat();
+            peer.send(&said).await;
+        };
+        let words = Cell::new(0);
+        let is_last = |got: &crate::http2::script::Got| {
+            words.set(words.get() + u32::from(is_goaway(got)));
+            words.get() == 2
+        };
+        let (seconds, last) = let_go(script, is_last, echo()).await;
+        assert!(last.is_some(), "{resets}: {} GOAWAYs", words.get());
+        assert_eq!(seconds, expected, "{resets}");
+    }
 }

@@ -1,0 +1,126 @@
+//! Calls that have arrived and whose tasks have not run. They run in the order in which they came, each connection's behind those of all
+//! others: where many peers send more heads than can be served, a connection takes few a turn and leaves the rest in its socket, or
+//! all of them would be held at once and everybody would wait behind them.
+
+use std::cell::Cell;
+
+/// While so many of a thread's calls wait, a connection takes few.
+const MANY: usize = 256;
+/// What one takes in a turn, and what it takes then.
+const USUAL: usize = 128;
+const FEW: usize = 32;
+
+thread_local! {
+    static WAITING: Cell<usize> = const { Cell::new(0) };
+}
+
+/// A call counts until its task runs, or is gone.
+#[derive(Debug)]
+pub(super) struct Waits(());
+
+/// Requests that a connection may take in the turn that begins.
+pub(super) fn requests() -> usize {
+    requests_beside(WAITING.get())
+}
+
+fn requests_beside(waiting: usize) -> usize {
+    match waiting < MANY {
+        true => USUAL,
+        false => FEW,
+    }
+}
+
+// === impl Waits ===
+
+impl Waits {
+    pub(super) fn new() -> Self {
+        WAITING.set(WAITING.get() + 1);
+        Self(())
+    }
+}
+
+impl Drop for Waits {
+    fn drop(&mut self) {
+        WAITING.set(WAITING.get() - 1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::rc::Rc;
+    use std::time::Duration;
+
+    use tokio::io::duplex;
+    use tokio::task::LocalSet;
+    use tokio_util::task::TaskTracker;
+
+    use super::super::tests::{accepted, request};
+    use super::super::{Accepted, Ending, serve};
+    use super::*;
+    use crate::error::{Error, Kind};
+    use crate::http2::frame::{PREFACE, flag, kind};
+    use crate::http2::script::{Peer, frame, head};
+    use crate::stack::{Boxed, Call};
+
+    const CONNECTIONS: usize = 20;
+    const EACH: u32 = 150;
+
+    #[test]
+    fn a_connection_takes_fewer_while_many_wait() {
+        for (waiting, expected) in [(0, USUAL), (MANY - 1, USUAL), (MANY, FEW), (9999, FEW)] {
+            assert_eq!(requests_beside(waiting), expected, "{waiting}");
+        }
+    }
+
+    /// Each sends as many at once as it may; the most that wait when one of them runs.
+    #[tokio::test]
+    async fn b1_heads_of_many_peers_are_not_all_held_at_once() {
+        let seen = Rc::new(RefCell::new((0, 0)));
+        let told = Rc::clone(&seen);
+        let dispatch = Boxed(move |_: Call| {
+            let (served, most) = &mut *told.borrow_mut();
+            *served += 1;
+            *most = (*most).max(WAITING.get());
+            std::future::ready(Err(Error::new(Kind::Internal, "")))
+        });
+        let accepted = Rc::new(Accepted {
+            dispatch: Rc::new(dispatch),
+            ..accepted()
+        });
+        LocalSet::new()
+            .run_until(async {
+                let mut peers = Vec::new();
+                for _ in 0..CONNECTIONS {
+                    let (near, far) = duplex(64 << 10);
+                    let ending = Ending {
+                        leave: std::future::pending::<()>(),
+                        cut: std::future::pending::<()>(),
+                    };
+                    let heads =
+                        (0..EACH).flat_map(|n| head(2 * n + 1, flag::END_STREAM, &request()));
+                    let settings = frame(kind::SETTINGS, 0, 0, &[]);
+                    let mut peer = Peer::new(near);
+                    let said = [PREFACE.to_vec(), settings, heads.collect()].concat();
+                    peer.send(&said).await;
+                    peers.push(peer);
+                    let tasks = TaskTracker::new();
+                    tokio::task::spawn_local(serve(far, Rc::clone(&accepted), ending, tasks));
+                }
+                let all = CONNECTIONS * EACH as usize;
+                let served = || seen.borrow().0;
+                let waits = async {
+                    while served() < all {
+                        tokio::task::yield_now().await;
+                    }
+                };
+                let waited = tokio::time::timeout(Duration::from_secs(20), waits).await;
+                assert!(waited.is_ok(), "{} of {all} were served", served());
+            })
+            .await;
+        let most = seen.borrow().1;
+        let bound = MANY + USUAL + CONNECTIONS * FEW;
+        assert!(most < bound, "{most} waited, {bound} may");
+        assert_eq!(WAITING.get(), 0);
+    }
+}
