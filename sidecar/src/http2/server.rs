@@ -154,7 +154,8 @@ enum Waiting {
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> Serving<IO> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Over> {
-        if let Poll::Ready(over) = self.driver.poll_read(turn::requests(), cx) {
+        let requests = turn::requests(self.accepted.metrics.headers().is_tight());
+        if let Poll::Ready(over) = self.driver.poll_read(requests, cx) {
             return Poll::Ready(over);
         }
         for arrived in self.driver.shared().take_arrived() {

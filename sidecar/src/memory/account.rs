@@ -61,6 +61,11 @@ impl Account {
         self.used.load(Ordering::Relaxed)
     }
 
+    /// There is not as much left as is used.
+    pub(crate) fn is_tight(&self) -> bool {
+        self.used() > self.most / 2
+    }
+
     pub(crate) fn is_over(&self) -> bool {
         self.used() > self.most
     }

@@ -18,13 +18,14 @@ thread_local! {
 #[derive(Debug)]
 pub(super) struct Waits(());
 
-/// Requests that a connection may take in the turn that begins.
-pub(super) fn requests() -> usize {
-    requests_beside(WAITING.get())
+/// Requests that a connection may take in the turn that begins. Where heads hold most of what they may, those that are too many are soon
+/// refused: if they waited, they would take whatever room others leave.
+pub(super) fn requests(is_tight: bool) -> usize {
+    requests_beside(WAITING.get(), is_tight)
 }
 
-fn requests_beside(waiting: usize) -> usize {
-    match waiting < MANY {
+fn requests_beside(waiting: usize, is_tight: bool) -> usize {
+    match waiting < MANY || is_tight {
         true => USUAL,
         false => FEW,
     }
@@ -69,7 +70,8 @@ mod tests {
     #[test]
     fn a_connection_takes_fewer_while_many_wait() {
         for (waiting, expected) in [(0, USUAL), (MANY - 1, USUAL), (MANY, FEW), (9999, FEW)] {
-            assert_eq!(requests_beside(waiting), expected, "{waiting}");
+            assert_eq!(requests_beside(waiting, false), expected, "{waiting}");
+            assert_eq!(requests_beside(waiting, true), USUAL, "{waiting}");
         }
     }
 
