@@ -186,7 +186,6 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
             }
             ready!(self.poll_crowd(cx));
             match ready!(self.poll_more(cx)) {
-                Ok(0) => return Poll::Ready(self.peer_ended()),
                 Ok(count) => read += count,
                 Err(over) => return Poll::Ready(over),
             }
@@ -248,7 +247,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
             ready!(Pin::new(&mut self.io).poll_read(cx, &mut into)).map_err(Over::Io)?;
             let count = into.filled().len();
             if count == 0 {
-                return Poll::Ready(Ok(0));
+                return Poll::Ready(Err(self.peer_ended()));
             }
             self.has_read = true;
             let filled = buffer.get(..kept + count).unwrap_or_default();

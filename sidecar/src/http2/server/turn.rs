@@ -125,4 +125,32 @@ mod tests {
         assert!(most < bound, "{most} waited, {bound} may");
         assert_eq!(WAITING.get(), 0);
     }
+
+    /// Nothing whole may be left behind the last one that a turn takes, which is not the end of the connection.
+    #[tokio::test]
+    async fn who_sends_as_many_as_a_turn_takes_is_heard_again() {
+        LocalSet::new()
+            .run_until(async {
+                let (near, far) = duplex(64 << 10);
+                let ending = Ending {
+                    leave: std::future::pending::<()>(),
+                    cut: std::future::pending::<()>(),
+                };
+                let tasks = TaskTracker::new();
+                tokio::task::spawn_local(serve(far, Rc::new(accepted()), ending, tasks));
+                let mut peer = Peer::new(near);
+                let most = u32::try_from(USUAL).unwrap();
+                let heads = (0..most).flat_map(|n| head(2 * n + 1, flag::END_STREAM, &request()));
+                let settings = frame(kind::SETTINGS, 0, 0, &[]);
+                let said = [PREFACE.to_vec(), settings, heads.collect()].concat();
+                peer.send(&said).await;
+                for _ in 0..100 {
+                    tokio::task::yield_now().await;
+                }
+                peer.send(&frame(kind::PING, 0, 0, &[7; 8])).await;
+                let answer = peer.next_of(kind::PING).await;
+                assert_eq!(&*answer.payload, &[7; 8]);
+            })
+            .await;
+    }
 }
