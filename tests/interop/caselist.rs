@@ -10,6 +10,7 @@ use outrigger_tests::sidecar::{self, Sidecar};
 use outrigger_tests::{Mesh, eventually, settings};
 use tokio::task::JoinSet;
 
+use crate::official;
 use crate::program::{announced, run};
 
 mod partly;
@@ -17,22 +18,8 @@ mod stack;
 
 use stack::{Stack, Stacks};
 
-/// The cases of one call or a few.
-const CASES: [&str; 18] = [
-    "empty_unary",
-    "large_unary",
-    "client_streaming",
-    "server_streaming",
-    "ping_pong",
-    "empty_stream",
-    "timeout_on_sleeping_server",
-    "cancel_after_begin",
-    "cancel_after_first_response",
-    "status_code_and_message",
-    "special_status_message",
-    "custom_metadata",
-    "unimplemented_method",
-    "unimplemented_service",
+/// What the list has besides the official cases, of one call or a few.
+const COMPRESSED: [&str; 4] = [
     "client_compressed_unary",
     "server_compressed_unary",
     "client_compressed_streaming",
@@ -45,7 +32,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// Calls of `long_lived_channel`, as its clients have it.
 const LONG_LIVED: u32 = 8;
 
-/// Calls of `CASES` that end with OK, and with statuses that no other case has.
+/// Calls of `cases` that end with OK, and with statuses that no other case has.
 const OK: u64 = 14;
 const ON_PURPOSE: [(&str, u64); 2] = [("UNKNOWN", 3), ("INVALID_ARGUMENT", 2)];
 
@@ -54,6 +41,11 @@ const OK_OF_TONIC: u64 = 3;
 
 /// Calls of a client that it cancels or that run out of time. Where the requests end with them, an answer may come first.
 const BROKEN_OFF: u64 = 3;
+
+/// The cases of one call or a few.
+fn cases() -> impl Iterator<Item = &'static str> {
+    official::CASES.into_iter().chain(COMPRESSED)
+}
 
 /// How much the cases of many calls do.
 #[derive(Debug, Clone, Copy)]
@@ -99,7 +91,7 @@ type Said = BTreeMap<String, String>;
 
 async fn said(stacks: Stacks, client: Stack, address: String, sizes: Sizes) -> Said {
     let mut command = stacks.client(client);
-    command.arg(address).args(CASES);
+    command.arg(address).args(cases());
     command.args(sizes.cases().map(|(case, size)| format!("{case}={size}")));
     let output = run(command, sizes.patience()).await;
     let text = output.unwrap_or_else(|failed| failed);
@@ -108,7 +100,7 @@ async fn said(stacks: Stacks, client: Stack, address: String, sizes: Sizes) -> S
         .flatten()
         .map(|(case, said)| (case.to_owned(), said.to_owned()))
         .collect();
-    for case in CASES.into_iter().chain(sizes.cases().map(|(case, _)| case)) {
+    for case in cases().chain(sizes.cases().map(|(case, _)| case)) {
         let missing = || format!("nothing was said of it, but: {text}");
         said.entry(case.to_owned()).or_insert_with(missing);
     }

@@ -8,7 +8,7 @@ use outrigger_tests::{Mesh, settings};
 use crate::program::{Programs, Server, run};
 
 /// The cases that need neither TLS nor credentials of a cloud.
-const CASES: [&str; 14] = [
+pub(crate) const CASES: [&str; 14] = [
     "empty_unary",
     "large_unary",
     "client_streaming",
