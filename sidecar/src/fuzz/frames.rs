@@ -109,6 +109,7 @@ impl Peer {
                 count: 16,
             },
             reset_memory: 8,
+            asks_before_resets: true,
             tolerance: tolerance(),
         };
         let mut connection = Connection::new(role, config);

@@ -11,12 +11,16 @@ mod block;
 /// What is sent.
 mod send;
 
+/// Resets that wait for the peer.
+mod abandoned;
+
 #[cfg(test)]
 mod tests;
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
 
+use abandoned::Abandoned;
 use http::HeaderMap;
 use tokio::time::Instant;
 
@@ -58,6 +62,8 @@ pub struct Config {
     pub header_list: Bounds,
     /// Streams that we reset are remembered, because frames of theirs may be on their way.
     pub reset_memory: usize,
+    /// The peer may end a connection whose streams are reset before it has taken them.
+    pub asks_before_resets: bool,
     pub tolerance: Tolerance,
 }
 
@@ -171,8 +177,10 @@ pub struct Connection {
     last_data: Option<send::LastData>,
     has_preface: bool,
     has_settings: bool,
-    /// The peer goes by our SETTINGS.
+    /// The peer goes by our first SETTINGS.
     is_acknowledged: bool,
+    /// SETTINGS of ours that it has not acknowledged.
+    unacknowledged: u32,
     decoder: Decoder,
     encoder: Encoder,
     /// A header block on its way into `out`.
@@ -190,8 +198,7 @@ pub struct Connection {
     reset: VecDeque<u32>,
     /// Up to here we may have reset streams that are not remembered.
     reset_forgotten: u32,
-    /// Streams of ours that nobody wants any more and that the peer may not have taken yet, with when they are reset.
-    abandoned: VecDeque<(Instant, u32)>,
+    abandoned: Abandoned,
     /// What ended in order or was reset by the peer, oldest first.
     ended: VecDeque<(u32, Gone)>,
     /// The highest stream the peer has opened.
@@ -231,6 +238,7 @@ impl Connection {
             has_preface: role == Role::Client,
             has_settings: false,
             is_acknowledged: false,
+            unacknowledged: 0,
             decoder: Decoder::new(FIRST_TABLE),
             encoder: Encoder::new(FIRST_TABLE),
             scratch: Vec::new(),
@@ -241,7 +249,7 @@ impl Connection {
             arrived: 0,
             most_arrived: usize::MAX,
             reset: VecDeque::new(),
-            abandoned: VecDeque::new(),
+            abandoned: Abandoned::default(),
             reset_forgotten: 0,
             ended: VecDeque::new(),
             highest: 0,
@@ -276,7 +284,7 @@ impl Connection {
             max_header_list_size: Some(bytes),
             ..Settings::default()
         };
-        frame::settings(&settings, &mut self.out);
+        self.send_settings(&settings);
         if let Some(increment) = self.receive.widen(self.config.connection_window) {
             frame::window_update(0, increment, &mut self.out);
         }

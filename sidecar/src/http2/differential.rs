@@ -37,6 +37,7 @@ const CONFIG: Config = Config {
         count: 100,
     },
     reset_memory: 100,
+    asks_before_resets: false,
     tolerance: Tolerance {
         continuation_frames: 100,
         informational: 8,

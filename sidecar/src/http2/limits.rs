@@ -3,7 +3,7 @@
 use super::connection::Config;
 use super::hpack::Bounds;
 use super::meter::Tolerance;
-use crate::config::Connection;
+use crate::config::{Connection, Scope};
 
 pub(super) fn config(limits: &Connection) -> Config {
     Config {
@@ -15,6 +15,7 @@ pub(super) fn config(limits: &Connection) -> Config {
             count: limits.header_count as usize,
         },
         reset_memory: limits.reset_memory as usize,
+        asks_before_resets: limits.scope == Scope::AppIn,
         tolerance: Tolerance {
             continuation_frames: limits.continuation_frames,
             informational: limits.informational,

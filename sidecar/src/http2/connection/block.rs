@@ -102,6 +102,7 @@ impl Connection {
             .response()
             .map_err(|wrong| malformed(stream, wrong))?;
         self.part(stream, response.is_informational(), ends_stream)?;
+        self.abandoned.answered(stream);
         if response.is_informational() {
             self.count_informational(stream, told)?;
         } else {

@@ -127,10 +127,7 @@ impl Connection {
             Frame::Reset { stream, code } => self.peer_reset(stream, code, now, told),
             Frame::WindowUpdate { stream, increment } => self.room(stream, increment, told),
             Frame::Settings(settings) => self.settings(settings, told),
-            Frame::SettingsAck => {
-                self.is_acknowledged = true;
-                Ok(self.meter.settings()?)
-            }
+            Frame::SettingsAck => self.acknowledged(now),
             Frame::Ping { payload, is_answer } => self.heard_ping(payload, is_answer, now, told),
             Frame::GoAway {
                 last_stream,
@@ -279,6 +276,18 @@ impl Connection {
             self.move_windows(window, told)?;
         }
         frame::settings_ack(&mut self.out);
+        Ok(())
+    }
+
+    fn acknowledged(&mut self, now: Instant) -> Result<(), Fault> {
+        self.is_acknowledged = true;
+        let Some(rest) = self.unacknowledged.checked_sub(1) else {
+            return Ok(self.meter.settings()?);
+        };
+        self.unacknowledged = rest;
+        if rest == 0 {
+            self.reset_taken(now);
+        }
         Ok(())
     }
 

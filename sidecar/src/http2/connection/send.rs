@@ -1,17 +1,11 @@
 //! What is sent: heads, data within the peer's windows, resets, credit, the end.
 
-use std::time::Duration;
-
 use tokio::time::Instant;
 
 use super::super::frame::{self, Code, Fault, HEAD, Settings};
 use super::super::hpack::Indexing;
 use super::super::stream::{By, Part, Wrong};
 use super::{Connection, Gone, OUT_BUFFER, Role};
-
-/// A stream is not reset before the peer has had so long to take it. Many servers end a connection, with everybody's calls, on which
-/// more than a few streams were reset before they looked at them, which a caller can bring about who opens many and hangs up.
-const FRESH: Duration = Duration::from_millis(10);
 
 /// Payload of a DATA frame that smaller ones were put into, at most: the least that every peer takes (RFC 9113, 6.5.2).
 const MERGED: usize = frame::SMALLEST_MAX_SIZE as usize;
@@ -219,10 +213,8 @@ impl Connection {
             return;
         };
         let opened = entry.opened;
-        if self.role == Role::Client && now < opened + FRESH {
-            let last = self.abandoned.back().map_or(opened, |(due, _)| *due);
-            self.abandoned.push_back((last.max(opened + FRESH), stream));
-            return;
+        if self.role == Role::Client && self.config.asks_before_resets {
+            return self.abandon_when_taken(stream, now);
         }
         let is_answered = self.role == Role::Server && entry.state.has_sent_all();
         let code = match is_answered {
@@ -236,19 +228,6 @@ impl Connection {
                 (Ok(before), Ok(told)) => Ok(before || told),
             };
         }
-    }
-
-    /// Resets what was abandoned and is no longer fresh; when the next one will be.
-    pub fn reset_abandoned(&mut self, now: Instant) -> Option<Instant> {
-        while let Some((due, stream)) = self.abandoned.front().copied() {
-            if due > now {
-                return Some(due);
-            }
-            self.abandoned.pop_front();
-            // It may have ended by itself.
-            self.reset(stream, Code::CANCEL);
-        }
-        None
     }
 
     /// Takes no stream above the last one that came; those go on.
@@ -274,6 +253,12 @@ impl Connection {
         frame::ping(payload, false, &mut self.out);
     }
 
+    /// Its acknowledgement is then no flood.
+    pub(super) fn send_settings(&mut self, settings: &Settings) {
+        frame::settings(settings, &mut self.out);
+        self.unacknowledged += 1;
+    }
+
     /// Larger stream windows from now on, of open streams too.
     pub fn widen_streams(&mut self, size: u32) {
         self.config.stream_window = size;
@@ -281,7 +266,7 @@ impl Connection {
             initial_window_size: Some(size),
             ..Settings::default()
         };
-        frame::settings(&settings, &mut self.out);
+        self.send_settings(&settings);
         for entry in self.streams.values_mut() {
             entry.receive.widen_by_settings(size);
         }

@@ -1,5 +1,8 @@
 //! Both roles against each other, and a server against frames that no peer should send, as h2spec sends them.
 
+/// Streams that nobody wants any more.
+mod abandoned;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -17,6 +20,7 @@ const CONFIG: Config = Config {
         count: 100,
     },
     reset_memory: 16,
+    asks_before_resets: false,
     tolerance: TOLERANCE,
 };
 
