@@ -38,6 +38,8 @@ pub(crate) const FAIL_FAST: Duration = Duration::from_secs(3);
 
 /// Calls of one upstream that may wait for an endpoint, over all threads.
 const MAX_WAITING: u32 = 1024;
+/// Some of these places are for connections that have been served before: whoever opens one after the other, and hangs up, fills the others.
+const MAX_WAITING_UNKNOWN: u32 = 768;
 
 /// What a choice needs to know of endpoints.
 pub trait Look {
@@ -154,11 +156,13 @@ impl<R: Reach> Balance<R> {
                 return Err(self.unreachable());
             }
             if waiting.is_none() {
-                waiting = Some(Waiting::start(&self.upstream).inspect_err(|_| {
-                    self.shared
-                        .metrics
-                        .refused_waiting(&self.upstream.name, "overloaded");
-                })?);
+                waiting = Some(
+                    Waiting::start(&self.upstream, call.facts.is_known).inspect_err(|_| {
+                        self.shared
+                            .metrics
+                            .refused_waiting(&self.upstream.name, "overloaded");
+                    })?,
+                );
             }
             tokio::select! {
                 () = changed => {}
@@ -295,8 +299,12 @@ impl Reach for Rc<Pool> {
 // === impl Waiting ===
 
 impl<'a> Waiting<'a> {
-    fn start(upstream: &'a Upstream) -> Result<Self, Error> {
-        if upstream.waiting.fetch_add(1, Ordering::Relaxed) >= MAX_WAITING {
+    fn start(upstream: &'a Upstream, is_known: bool) -> Result<Self, Error> {
+        let most = match is_known {
+            true => MAX_WAITING,
+            false => MAX_WAITING_UNKNOWN,
+        };
+        if upstream.waiting.fetch_add(1, Ordering::Relaxed) >= most {
             upstream.waiting.fetch_sub(1, Ordering::Relaxed);
             return Err(Error::unprocessed(
                 Kind::Overloaded,

@@ -31,6 +31,9 @@ mod driver;
 /// What it shares with the calls.
 mod streams;
 
+/// Whose turn it is where streams share what there is.
+mod waiting;
+
 /// What waits for a call.
 mod mailbox;
 

@@ -49,6 +49,8 @@ pub enum Direction {
 /// Facts of one call that its stages learn on the way down and the observer reports; shared by all attempts.
 #[derive(Debug, Default)]
 pub struct Facts {
+    /// It came on a connection that has been served before.
+    pub is_known: bool,
     /// Service and method as `call` found them.
     pub service: RefCell<Option<Arc<str>>>,
     pub promise: RefCell<Option<Arc<contract::Promise>>>,

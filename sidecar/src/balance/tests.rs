@@ -12,6 +12,7 @@ use crate::error::Processed;
 use crate::grpc::timeout;
 use crate::identity::spiffe::SpiffeId;
 use crate::observe;
+use crate::observe::Facts;
 use crate::stack::{Peer, Protocol};
 
 type Asked = Vec<(Arc<str>, HeaderMap)>;
@@ -272,24 +273,33 @@ async fn a_service_without_healthy_instances_fails_at_once() {
     }
 }
 
+/// Those of connections that nobody was served on yet are too many sooner.
 #[tokio::test(start_paused = true)]
 async fn too_many_waiting_calls_are_refused() {
-    let world = world(&[&[("a", true)]]);
-    world.fake.set("a", State::Connecting);
-    world
-        .balance
-        .upstream
-        .waiting
-        .store(MAX_WAITING, Ordering::Relaxed);
-    let error = world.balance.call(call()).await.unwrap_err();
-    assert_eq!(
-        (error.kind, error.pushback.is_some()),
-        (Kind::Overloaded, true)
-    );
-    assert_eq!(
-        world.balance.upstream.waiting.load(Ordering::Relaxed),
-        MAX_WAITING
-    );
+    let cases = [
+        (MAX_WAITING_UNKNOWN - 1, false, Kind::NoEndpoint),
+        (MAX_WAITING_UNKNOWN, false, Kind::Overloaded),
+        (MAX_WAITING - 1, true, Kind::NoEndpoint),
+        (MAX_WAITING, true, Kind::Overloaded),
+    ];
+    for (wait, is_known, expected) in cases {
+        let world = world(&[&[("a", true)]]);
+        world.fake.set("a", State::Connecting);
+        let waiting = &world.balance.upstream.waiting;
+        waiting.store(wait, Ordering::Relaxed);
+        let mut call = call();
+        call.facts = Rc::new(Facts {
+            is_known,
+            ..Facts::default()
+        });
+        let error = world.balance.call(call).await.unwrap_err();
+        let is_pushed_back = error.pushback.is_some();
+        assert_eq!(
+            (error.kind, is_pushed_back),
+            (expected, expected == Kind::Overloaded)
+        );
+        assert_eq!(waiting.load(Ordering::Relaxed), wait);
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -51,6 +51,8 @@ impl Crowd {
             return Verdict::Read;
         }
         let now = now();
+        // It was well below the bound meanwhile, or nobody would have let so much time pass.
+        self.looked.take_if(|(at, _)| now >= *at + 2 * PERIOD);
         let (at, before) = *self.looked.get_or_insert((now, left));
         if now < at + PERIOD {
             return Verdict::PauseUntil(at + PERIOD);
@@ -97,6 +99,16 @@ mod tests {
             Verdict::ResetDownTo(3200)
         );
         assert_eq!(crowd.judge(MOST + 1, 199, at(start, 2000)), until(3000));
+    }
+
+    #[test]
+    fn what_was_long_ago_is_forgotten() {
+        let mut crowd = Crowd::new(MOST);
+        let start = Instant::now();
+        crowd.judge(MOST + 1, 0, at(start, 0));
+        assert_eq!(crowd.judge(MOST, 1, at(start, 500)), Verdict::Read);
+        let until = Verdict::PauseUntil(start + Duration::from_millis(3000));
+        assert_eq!(crowd.judge(MOST + 1, 1, at(start, 2000)), until);
     }
 
     #[test]

@@ -39,7 +39,7 @@ use crate::config::Connection;
 use crate::error::{Error, Kind};
 use crate::grpc::is_grpc;
 use crate::memory::Room;
-use crate::observe::trace;
+use crate::observe::{Facts, trace};
 use crate::stack::{Body, Call, Dispatch, Early, Parts, Peer, Protocol, Reply};
 use turn::Waits;
 
@@ -67,7 +67,8 @@ pub(crate) struct Ending<L, C> {
     pub(crate) cut: C,
 }
 
-/// A connection that has answered so many calls is known: its streams get wider windows where the first ones were narrow.
+/// A connection on which so many calls got their answers is known: its streams get wider windows where the first ones were narrow, and
+/// its calls may wait where those of others are too many.
 const KNOWN: u32 = 10;
 
 /// Serves one connection to its end.
@@ -135,7 +136,7 @@ struct Serving<IO> {
 #[derive(Debug, Default)]
 struct Calls {
     open: Cell<usize>,
-    ended: Cell<u32>,
+    answered: Cell<u32>,
 }
 
 /// What a connection waits for, one after the other.
@@ -179,7 +180,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Serving<IO> {
     fn adapt(&mut self) {
         let limits = &self.accepted.limits;
         self.count_met();
-        if !self.is_known && self.calls.ended.get() >= KNOWN {
+        if !self.is_known && self.calls.answered.get() >= KNOWN {
             self.is_known = true;
             let wide = limits.known_stream_window;
             if wide > limits.stream_window {
@@ -254,11 +255,16 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Serving<IO> {
         };
         let (guard, waiting) = (Open::new(&self.calls), Waits::new());
         let stream = Rc::new(stream);
-        let call = decode(request, &stream, &accepted, Arc::clone(&self.empty));
+        let facts = Facts {
+            is_known: self.is_known,
+            ..Facts::default()
+        };
+        let call = decode(request, &stream, &accepted, Arc::clone(&self.empty), facts);
         self.tasks.spawn_local(async move {
             drop(waiting);
-            serve_stream(&accepted, call, stream).await;
-            drop(guard);
+            if serve_stream(&accepted, call, stream).await {
+                guard.answered();
+            }
         });
     }
 }
@@ -270,17 +276,21 @@ impl Open {
         calls.open.set(calls.open.get() + 1);
         Self(Rc::clone(calls))
     }
+
+    fn answered(&self) {
+        let answered = &self.0.answered;
+        answered.set(answered.get().saturating_add(1));
+    }
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
         self.0.open.set(self.0.open.get() - 1);
-        self.0.ended.set(self.0.ended.get().saturating_add(1));
     }
 }
 
-/// One call, from its head to the last byte of its reply.
-async fn serve_stream(accepted: &Accepted, call: Call, stream: Rc<Handle>) {
+/// One call, from its head to the last byte of its reply; whether that was sent whole.
+async fn serve_stream(accepted: &Accepted, call: Call, stream: Rc<Handle>) -> bool {
     let mut dispatched = Rc::clone(&accepted.dispatch).dispatch(call);
     let reply = std::future::poll_fn(|cx| match stream.mailbox().poll_broken(cx) {
         Poll::Ready(_) => Poll::Ready(None),
@@ -289,16 +299,19 @@ async fn serve_stream(accepted: &Accepted, call: Call, stream: Rc<Handle>) {
     .await;
     match reply {
         // The caller went away: dropping `dispatched` ends whatever it still holds.
-        None => {}
-        Some(Err(err)) => stream.reset(err.reset.map_or(Code::INTERNAL_ERROR, Code)),
+        None => false,
+        Some(Err(err)) => {
+            stream.reset(err.reset.map_or(Code::INTERNAL_ERROR, Code));
+            false
+        }
         Some(Ok(reply)) => {
             drop(dispatched);
-            answer(accepted, reply, stream).await;
+            answer(accepted, reply, stream).await
         }
     }
 }
 
-async fn answer(accepted: &Accepted, reply: Reply, stream: Rc<Handle>) {
+async fn answer(accepted: &Accepted, reply: Reply, stream: Rc<Handle>) -> bool {
     let Reply {
         status,
         headers,
@@ -306,22 +319,26 @@ async fn answer(accepted: &Accepted, reply: Reply, stream: Rc<Handle>) {
     } = reply;
     let ended = body.is_end_stream();
     match stream.send_head(status, &headers, ended) {
-        Ok(()) if ended => {}
+        Ok(()) if ended => true,
         Ok(()) => pump(body, stream, accepted.patience).await,
-        Err(err) => tracing::debug!(error = %err, "response head not sent"),
+        Err(err) => {
+            tracing::debug!(error = %err, "response head not sent");
+            false
+        }
     }
 }
 
-async fn pump(body: Body, stream: Rc<Handle>, patience: Duration) {
+async fn pump(body: Body, stream: Rc<Handle>, patience: Duration) -> bool {
     let mut outgoing = Outgoing::new(body, stream, patience);
     let stopped = std::future::poll_fn(|cx| match outgoing.poll(cx) {
         Poll::Pending if outgoing.poll_broken(cx).is_ready() => Poll::Ready(Err(Stop::Sink)),
         polled => polled,
     })
     .await;
-    if let Err(Stop::Source(err)) = stopped {
+    if let Err(Stop::Source(err)) = &stopped {
         outgoing.reset(err.reset.unwrap_or(Code::CANCEL.0));
     }
+    stopped.is_ok()
 }
 
 fn decode(
@@ -329,6 +346,7 @@ fn decode(
     stream: &Rc<Handle>,
     accepted: &Accepted,
     service: Arc<str>,
+    facts: Facts,
 ) -> Call {
     let protocol = if is_grpc(&request.headers) {
         Protocol::Grpc
@@ -357,7 +375,7 @@ fn decode(
         deadline: None,
         attempt: 1,
         trace: trace::Context::default(),
-        facts: Rc::default(),
+        facts: Rc::new(facts),
         early: early(Rc::clone(stream)),
         room,
     })

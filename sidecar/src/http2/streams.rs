@@ -20,6 +20,7 @@ use super::mailbox::{End, Mailbox};
 use super::meter::Limit;
 use super::metrics;
 use super::stream::Wrong;
+use super::waiting::Waiting;
 use crate::stack::Headers;
 
 /// Room for output that a thread keeps while no connection has any: so many of them, of these sizes.
@@ -61,7 +62,7 @@ struct Post {
     /// Credit of what passed, or nobody will read.
     done: Vec<(u32, usize)>,
     /// Streams that wait for the connection's window, or the socket.
-    waiting: ById<Rc<Mailbox>>,
+    waiting: Waiting,
     /// The peer said GOAWAY.
     is_left: bool,
     pong: Option<[u8; 8]>,
@@ -105,9 +106,15 @@ impl Shared {
         }
     }
 
-    /// The driver sleeps from here on: whoever writes wakes it.
+    /// The driver sleeps from here on: whoever writes wakes it. If there is room for streams that wait, it looks again once they ran.
     pub(super) fn end_turn(&self) {
-        self.0.borrow_mut().is_awake = false;
+        let mut state = self.0.borrow_mut();
+        state.is_awake = false;
+        let room = state.connection.room_for_data();
+        if room > 0 && !state.post.waiting.is_empty() {
+            state.post.waiting.wake(room);
+            state.wake_driver();
+        }
     }
 
     /// Hands what came to the mailboxes; how many bytes of it were whole frames.
@@ -182,9 +189,6 @@ impl Shared {
             put_aside(std::mem::take(out));
         }
         state.written += written as u64;
-        if written > 0 && state.connection.takes_data() {
-            state.post.wake_waiting();
-        }
         polled
     }
 
@@ -361,7 +365,7 @@ impl Post {
                 self.end(stream, End::Failed(code, why));
             }
             Event::Untaken { stream } => self.end(stream, End::Untaken),
-            Event::Room { stream: 0 } => self.wake_waiting(),
+            // Whoever waits for the connection's is woken at the end of the turn.
             Event::Room { stream } => {
                 if let Some(mailbox) = self.mailboxes.get(&stream) {
                     mailbox.room();
@@ -423,12 +427,6 @@ impl Post {
             self.farewell = Some((code, metrics::farewell(debug)));
         }
     }
-
-    fn wake_waiting(&mut self) {
-        for mailbox in std::mem::take(&mut self.waiting).into_values() {
-            mailbox.room();
-        }
-    }
 }
 
 // === impl Handle ===
@@ -487,8 +485,7 @@ impl Handle {
         if sent < data.len() {
             self.mailbox.wait_for_room(cx);
             if !state.connection.is_stream_full(self.id) {
-                let mailbox = Rc::clone(&self.mailbox);
-                state.post.waiting.insert(self.id, mailbox);
+                state.post.waiting.insert(self.id, &self.mailbox, sent > 0);
             }
         }
         Ok(sent)
@@ -525,7 +522,7 @@ impl Handle {
 impl Drop for Handle {
     fn drop(&mut self) {
         let mut state = self.shared.0.borrow_mut();
-        state.post.waiting.remove(&self.id);
+        state.post.waiting.remove(self.id);
         if state.post.mailboxes.remove(&self.id).is_some() {
             state.connection.abandon(self.id, Instant::now());
             state.wake_driver();
@@ -564,9 +561,9 @@ mod tests {
         for _ in 0..1000 {
             assert_eq!(second.send_data(&data, false, &mut cx), Ok(0));
         }
-        let waiting = || shared.0.borrow().post.waiting.len();
-        assert_eq!(waiting(), 1);
+        let nobody_waits = || shared.0.borrow().post.waiting.is_empty();
+        assert!(!nobody_waits());
         drop(second);
-        assert_eq!(waiting(), 0);
+        assert!(nobody_waits());
     }
 }

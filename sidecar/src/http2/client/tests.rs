@@ -1,6 +1,6 @@
 //! Against peers that do what their script says: leaving, late, mean, or gone.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use http::{HeaderMap, HeaderValue, Method, Uri};
 use http_body_util::{BodyExt as _, StreamBody};
@@ -14,6 +14,8 @@ use crate::stack::{self, Protocol};
 
 /// SETTINGS_MAX_CONCURRENT_STREAMS.
 const STREAMS: u16 = 3;
+/// SETTINGS_INITIAL_WINDOW_SIZE.
+const INITIAL_WINDOW: u16 = 4;
 
 fn setup() -> Setup {
     Setup {
@@ -106,6 +108,41 @@ async fn c4_a_grpc_request_without_a_message_ends_with_an_empty_data_frame() {
         begin(&client, other);
         let begun = peer.next_of(kind::HEADERS).await;
         assert_eq!(begun.flags & flag::END_STREAM, flag::END_STREAM);
+    })
+    .await;
+}
+
+/// Each of them has more to say than the connection's window ever takes; it opens by 8 KiB at a time.
+#[tokio::test]
+async fn streams_take_turns_with_the_window_of_their_connection() {
+    with_peer(setup(), 1 << 20, async |client, mut peer, _| {
+        peer.send(&setting(INITIAL_WINDOW, 1 << 30)).await;
+        for _ in 0..3 {
+            let large = bytes::Bytes::from(vec![7; 10 << 20]);
+            let body = StreamBody::new(futures::stream::once(async {
+                Ok(http_body::Frame::data(stack::Data::uncredited(large)))
+            }));
+            begin(&client, call(Box::pin(body)));
+        }
+        let mut first_window = 65_535;
+        while first_window > 0 {
+            first_window -= peer.next_of(kind::DATA).await.payload.len();
+        }
+        let mut got = BTreeMap::<u32, usize>::new();
+        for _ in 0..30 {
+            let more = 8192_u32.to_be_bytes();
+            peer.send(&frame(kind::WINDOW_UPDATE, 0, 0, &more)).await;
+            let mut left = 8192;
+            while left > 0 {
+                let data = peer.next_of(kind::DATA).await;
+                left -= data.payload.len();
+                *got.entry(data.stream).or_default() += data.payload.len();
+            }
+        }
+        assert_eq!(
+            got,
+            BTreeMap::from([1, 3, 5].map(|stream| (stream, 10 * 8192)))
+        );
     })
     .await;
 }

@@ -152,6 +152,12 @@ impl Connection {
         self.out.len() < OUT_BUFFER
     }
 
+    /// Bytes of DATA that the connection takes now, whatever its streams' windows are.
+    pub fn room_for_data(&self) -> usize {
+        let before_socket = OUT_BUFFER.saturating_sub(self.out.len());
+        before_socket.min(self.send.available() as usize)
+    }
+
     /// These bytes of a stream's DATA have left us: both windows get them back.
     pub fn forwarded(&mut self, stream: u32, bytes: u32) {
         // The stream is gone: its bytes were given back with it.
