@@ -38,8 +38,8 @@ pub(crate) const FAIL_FAST: Duration = Duration::from_secs(3);
 
 /// Calls of one upstream that may wait for an endpoint, over all threads.
 const MAX_WAITING: u32 = 1024;
-/// Some of these places are for connections that have been served before: whoever opens one after the other, and hangs up, fills the others.
-const MAX_WAITING_UNKNOWN: u32 = 768;
+/// And those of connections that have been served before: whoever opens one after the other, and hangs up, cannot fill these places.
+const MAX_WAITING_KNOWN: u32 = 1280;
 
 /// What a choice needs to know of endpoints.
 pub trait Look {
@@ -301,8 +301,8 @@ impl Reach for Rc<Pool> {
 impl<'a> Waiting<'a> {
     fn start(upstream: &'a Upstream, is_known: bool) -> Result<Self, Error> {
         let most = match is_known {
-            true => MAX_WAITING,
-            false => MAX_WAITING_UNKNOWN,
+            true => MAX_WAITING_KNOWN,
+            false => MAX_WAITING,
         };
         if upstream.waiting.fetch_add(1, Ordering::Relaxed) >= most {
             upstream.waiting.fetch_sub(1, Ordering::Relaxed);

@@ -6,6 +6,9 @@ mod dial;
 /// The wait between attempts.
 mod backoff;
 
+/// Which of several connections takes a call.
+mod choice;
+
 /// Mesh connections by endpoint.
 mod pool;
 

@@ -277,10 +277,10 @@ async fn a_service_without_healthy_instances_fails_at_once() {
 #[tokio::test(start_paused = true)]
 async fn too_many_waiting_calls_are_refused() {
     let cases = [
-        (MAX_WAITING_UNKNOWN - 1, false, Kind::NoEndpoint),
-        (MAX_WAITING_UNKNOWN, false, Kind::Overloaded),
-        (MAX_WAITING - 1, true, Kind::NoEndpoint),
-        (MAX_WAITING, true, Kind::Overloaded),
+        (MAX_WAITING - 1, false, Kind::NoEndpoint),
+        (MAX_WAITING, false, Kind::Overloaded),
+        (MAX_WAITING_KNOWN - 1, true, Kind::NoEndpoint),
+        (MAX_WAITING_KNOWN, true, Kind::Overloaded),
     ];
     for (wait, is_known, expected) in cases {
         let world = world(&[&[("a", true)]]);

@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::dial;
+use super::{choice, dial};
 use crate::accept::stream::Plain;
 use crate::config::{Address, AppProtocol, Limits};
 use crate::error::{Error, Kind};
@@ -142,12 +142,7 @@ impl Application {
     }
 
     fn roomiest(&self) -> Option<Rc<Client>> {
-        self.connections
-            .borrow()
-            .iter()
-            .filter(|client| client.has_room())
-            .min_by_key(|client| client.open_calls())
-            .cloned()
+        choice::roomiest(&self.connections.borrow(), MOST)
     }
 
     async fn reach(&self) -> Result<Plain, Error> {

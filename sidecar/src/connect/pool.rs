@@ -21,6 +21,7 @@ use tokio_util::task::TaskTracker;
 
 use super::Metrics;
 use super::backoff::Backoff;
+use super::choice;
 use super::dial::{self, Dialed};
 use crate::accept::rate::Rate;
 use crate::balance::endpoint::Endpoint;
@@ -31,6 +32,9 @@ use crate::http2::client::{Client, PingTimes, Setup};
 use crate::http2::meter::Limit;
 use crate::identity::{Current, Material, now};
 use crate::tls;
+
+/// From so many connections to an endpoint on, calls use them up before another one is made.
+const MOST: usize = 24;
 
 /// Nobody asked for an endpoint for this long: it is not redialled by itself.
 const INTEREST: Duration = Duration::from_secs(60);
@@ -467,12 +471,7 @@ impl Entry {
     }
 
     fn state(&self) -> State {
-        if self
-            .connections
-            .borrow()
-            .iter()
-            .any(|client| client.has_room())
-        {
+        if self.roomiest().is_some() {
             return State::Ready;
         }
         match self.phase.get() {
@@ -483,12 +482,7 @@ impl Entry {
     }
 
     fn roomiest(&self) -> Option<Rc<Client>> {
-        self.connections
-            .borrow()
-            .iter()
-            .filter(|client| client.has_room())
-            .min_by_key(|client| client.open_calls())
-            .cloned()
+        choice::roomiest(&self.connections.borrow(), MOST)
     }
 
     fn wanted(&self) -> bool {

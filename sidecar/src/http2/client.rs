@@ -56,6 +56,8 @@ pub(crate) struct Client {
     patience: Duration,
     metrics: Metrics,
     scope: Scope,
+    /// With more calls open, answers whose receivers stopped could hold all that may wait, and everybody else would wait too.
+    ample: usize,
 }
 
 /// Why a connection ended with calls on it.
@@ -108,6 +110,7 @@ where
         patience: setup.patience,
         metrics: setup.metrics.clone(),
         scope: setup.limits.scope,
+        ample: (most_held / setup.limits.stream_window).max(1) as usize,
     });
     let driver = Driver::new(inner, &client, setup, now);
     (client, driver)
@@ -123,8 +126,18 @@ impl Client {
     }
 
     /// Whether a call can be opened now.
+    pub(crate) fn has_slot(&self) -> bool {
+        self.takes_within(usize::MAX)
+    }
+
+    /// Whether it can, and neighbours that take nothing cannot hold it up.
     pub(crate) fn has_room(&self) -> bool {
-        let has_slot = |connection: &Streams| connection.open_streams() < connection.slots();
+        self.takes_within(self.ample)
+    }
+
+    fn takes_within(&self, most: usize) -> bool {
+        let has_slot =
+            |connection: &Streams| connection.open_streams() < connection.slots().min(most);
         !self.is_closed.get() && self.shared.with(has_slot)
     }
 

@@ -147,6 +147,23 @@ async fn streams_take_turns_with_the_window_of_their_connection() {
     .await;
 }
 
+/// Each stream may hold a window of what its receiver does not take; past the bound for all of them nothing would be read.
+#[tokio::test]
+async fn a_connection_has_room_while_its_streams_windows_are_within_what_may_wait() {
+    let mut setup = setup();
+    setup.limits.connection_buffered = 3 * setup.limits.stream_window;
+    with_peer(setup, 1 << 20, async |client, mut peer, _| {
+        peer.send(&setting(STREAMS, 100)).await;
+        for _ in 0..3 {
+            assert!(client.has_room());
+            begin(&client, call(endless()));
+            peer.next_of(kind::HEADERS).await;
+        }
+        assert!(!client.has_room() && client.has_slot());
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn what_a_goaway_leaves_out_is_unprocessed_and_the_rest_is_finished() {
     with_peer(setup(), 1 << 20, async |client, mut peer, driven| {
