@@ -23,8 +23,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// ENHANCE_YOUR_CALM: it is not called again for it, nor held to be broken, which would end the storm.
 const CALM: u32 = 11;
 /// So many calls fit on a connection in the mesh.
-const SETTINGS: &str =
-    "[limits.mesh]\nmax_concurrent_streams = 240\nconnection_window = 16777216\n";
+const SETTINGS: &str = "[limits.mesh]\nmax_concurrent_streams = 240\nconnection_window = 16777216\nconnection_buffered = 16777216\n";
 
 /// What a call asks for.
 const KEEP: &[u8] = b"keep";
