@@ -137,7 +137,7 @@ pub const ROWS: [Row; 24] = [
         defaults: [64 << 10, 64 << 10, 64 << 10],
         more_towards_application: 0,
         unit: "bytes",
-        about: "The same once the connection has had ten calls.",
+        about: "The same once ten calls of the connection were answered.",
         effect: "flow control",
         place: |limits| &mut limits.known_stream_window,
     },
