@@ -1,3 +1,5 @@
+//! When streams that nobody wants any more are reset.
+
 use super::super::abandoned::PATIENCE;
 use super::*;
 use crate::http2::script::{OK, head};
