@@ -135,6 +135,14 @@ impl Client {
         self.takes_within(self.ample)
     }
 
+    /// Whether half of that room is free.
+    pub(crate) fn is_light(&self) -> bool {
+        let is_light = |connection: &Streams| {
+            2 * connection.open_streams() < connection.slots().min(self.ample)
+        };
+        !self.is_closed.get() && self.shared.with(is_light)
+    }
+
     fn takes_within(&self, most: usize) -> bool {
         let has_slot =
             |connection: &Streams| connection.open_streams() < connection.slots().min(most);

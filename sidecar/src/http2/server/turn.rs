@@ -1,14 +1,17 @@
 //! Calls that have arrived and whose tasks have not run. They run in the order in which they came, each connection's behind those of all
-//! others: where many peers send more heads than can be served, a connection takes few a turn and leaves the rest in its socket, or
-//! all of them would be held at once and everybody would wait behind them.
+//! others. A turn takes so few that what their heads wrote is still in the processor's cache when their tasks read it. Where many peers
+//! send more heads than can be served, a connection takes fewer yet and leaves the rest in its socket, or all of them would be held at
+//! once and everybody would wait behind them.
 
 use std::cell::Cell;
 
-/// While so many of a thread's calls wait, a connection takes few.
+/// What a connection takes in a turn.
+const USUAL: usize = 32;
+/// While so many of a thread's calls wait, it takes few.
 const MANY: usize = 256;
-/// What one takes in a turn, and what it takes then.
-const USUAL: usize = 128;
-const FEW: usize = 32;
+const FEW: usize = 8;
+/// While heads hold most of what they may.
+const TIGHT: usize = 128;
 
 thread_local! {
     static WAITING: Cell<usize> = const { Cell::new(0) };
@@ -19,15 +22,16 @@ thread_local! {
 pub(super) struct Waits(());
 
 /// Requests that a connection may take in the turn that begins. Where heads hold most of what they may, those that are too many are soon
-/// refused: if they waited, they would take whatever room others leave.
+/// refused: if they stayed in the socket, they would take whatever room others leave.
 pub(super) fn requests(is_tight: bool) -> usize {
     requests_beside(WAITING.get(), is_tight)
 }
 
 fn requests_beside(waiting: usize, is_tight: bool) -> usize {
-    match waiting < MANY || is_tight {
-        true => USUAL,
-        false => FEW,
+    match (is_tight, waiting < MANY) {
+        (true, _) => TIGHT,
+        (false, true) => USUAL,
+        (false, false) => FEW,
     }
 }
 
@@ -71,7 +75,7 @@ mod tests {
     fn a_connection_takes_fewer_while_many_wait() {
         for (waiting, expected) in [(0, USUAL), (MANY - 1, USUAL), (MANY, FEW), (9999, FEW)] {
             assert_eq!(requests_beside(waiting, false), expected, "{waiting}");
-            assert_eq!(requests_beside(waiting, true), USUAL, "{waiting}");
+            assert_eq!(requests_beside(waiting, true), TIGHT, "{waiting}");
         }
     }
 
