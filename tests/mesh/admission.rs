@@ -255,7 +255,7 @@ async fn past_the_calls_that_may_wait_for_an_instance_others_are_refused() {
         .await;
 }
 
-/// They end when they carried nothing for a while, and calls that go on keep one.
+/// They end when they carried nothing for a while: calls that go on, one beside another, keep one.
 #[tokio::test]
 async fn connections_that_a_burst_needed_end_when_it_is_over() {
     Mesh::builder()
@@ -275,6 +275,7 @@ async fn connections_that_a_burst_needed_end_when_it_is_over() {
                 other => Err(format!("{other:?}")),
             })
             .await;
+            let first = burst.remove(0);
             for stream in burst {
                 stream.close().await;
             }
@@ -286,6 +287,7 @@ async fn connections_that_a_burst_needed_end_when_it_is_over() {
                 }
             })
             .await;
+            first.close().await;
         })
         .await;
 }
