@@ -53,7 +53,7 @@ full:
     OUTRIGGER_DIALS=20000 cargo test --workspace --test mesh -- d8_
     OUTRIGGER_INSTANCE_LOST_SECONDS=30 cargo test --workspace --test mesh --test shop -- instance_lost
     OUTRIGGER_STORM_SECONDS=60 OUTRIGGER_TINY_MESSAGES=4000 OUTRIGGER_CANCELLED=5000 OUTRIGGER_MALFORMED=5000 cargo test --workspace --test mesh -- b2_ b4_ b5_ b6_ b24_ --test-threads=1
-    OUTRIGGER_ATTACKERS=50 OUTRIGGER_ATTACK_MILLIS=10000 OUTRIGGER_ATTACK_SLACK=1 cargo test --workspace --test mesh -- b1_
+    OUTRIGGER_ATTACKERS=50 OUTRIGGER_ATTACK_MILLIS=10000 OUTRIGGER_ATTACK_SLACK=1 cargo test --workspace --test mesh -- b1_ --test-threads=1
     OUTRIGGER_SLOW_PEERS=1000 OUTRIGGER_SLOW_LATE_MILLIS=1000 cargo test --workspace --test mesh -- b3_ b7_ --test-threads=1
     OUTRIGGER_STREAM_MIB=4096 cargo test --workspace --test mesh -- streaming
     OUTRIGGER_SOAK_RATE=1000 OUTRIGGER_SOAK_SECONDS=600 cargo test --workspace --test mesh -- k2_

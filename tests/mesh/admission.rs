@@ -261,12 +261,12 @@ async fn connections_that_a_burst_needed_end_when_it_is_over() {
     Mesh::builder()
         .service(Service::new("orders"))
         .client("web")
-        .settings("[limits.mesh]\nmax_concurrent_streams = 4\n[limits.connect]\nidle = \"1s\"\n")
+        .settings("[limits.mesh]\nmax_concurrent_streams = 16\n[limits.connect]\nidle = \"1s\"\n")
         .run(async |mesh| {
             let (client, web) = (mesh.client("web"), mesh.client_sidecar("web"));
             let open = async || web.metric("outrigger_connections_open", &[]).await;
             let mut burst = Vec::new();
-            for _ in 0..12 {
+            for _ in 0..40 {
                 let call = Call::new("orders", crate::ECHO);
                 burst.push(client.open(&call).await.unwrap());
             }

@@ -4,9 +4,8 @@ use std::rc::Rc;
 
 use crate::http2::client::Client;
 
-/// The first that is not half full: what a burst needed falls idle behind it, and calls that go together cost less. Else the one with the
-/// fewest calls among those with room; once there are `most` connections, among those that take a call at all. `None`: another connection
-/// is needed.
+/// The first of which not an eighth is taken: what a burst needed falls idle behind it. Else the one with the fewest calls among those with
+/// room; once there are `most` connections, among those that take a call at all. `None`: another connection is needed.
 pub(super) fn first_light(connections: &[Rc<Client>], most: usize) -> Option<Rc<Client>> {
     let light = connections.iter().find(|client| client.is_light());
     light.cloned().or_else(|| roomiest(connections, most))
@@ -62,10 +61,10 @@ mod tests {
         )
     }
 
-    /// Room for four: a second call goes beside the first, a third elsewhere.
+    /// Room for sixteen: a second call goes beside the first, a third elsewhere.
     #[tokio::test]
-    async fn calls_stay_together_until_a_connection_is_half_full() {
-        let ((first, _one), (second, _other)) = (client(4), client(4));
+    async fn few_calls_stay_together_and_many_spread() {
+        let ((first, _one), (second, _other)) = (client(16), client(16));
         let connections = [first, second];
         let mut calls = Vec::new();
         let mut open = Vec::new();

@@ -135,10 +135,10 @@ impl Client {
         self.takes_within(self.ample)
     }
 
-    /// Whether half of that room is free.
+    /// Whether hardly any of that room is taken.
     pub(crate) fn is_light(&self) -> bool {
         let is_light = |connection: &Streams| {
-            2 * connection.open_streams() < connection.slots().min(self.ample)
+            8 * connection.open_streams() < connection.slots().min(self.ample)
         };
         !self.is_closed.get() && self.shared.with(is_light)
     }
