@@ -9,9 +9,6 @@ mod backoff;
 /// Which of several connections takes a call.
 mod choice;
 
-/// Connections that nobody needs any more.
-mod idle;
-
 /// Mesh connections by endpoint.
 mod pool;
 

@@ -1,7 +1,7 @@
 //! Mesh connections by endpoint, of one thread.
 //!
 //! One connection an endpoint; another when the calls open on it use up what the peer takes. A connection that ends, is told GOAWAY or
-//! retires by age or by a leaf's expiry is replaced at once, unless another one has room for its calls; calls on it go on. Failed attempts back off, and go on in the background as
+//! retires by age or by a leaf's expiry is replaced at once; calls on it go on. Failed attempts back off, and go on in the background as
 //! long as somebody asked lately.
 
 use std::cell::{Cell, RefCell};
@@ -23,7 +23,6 @@ use super::Metrics;
 use super::backoff::Backoff;
 use super::choice;
 use super::dial::{self, Dialed};
-use super::idle::idle;
 use crate::accept::rate::Rate;
 use crate::balance::endpoint::Endpoint;
 use crate::config::{Limits, Scope};
@@ -175,13 +174,13 @@ impl Pool {
         endpoint: &Arc<Endpoint>,
     ) -> Result<Rc<Client>, Error> {
         let known = self.known(endpoint);
-        if let Some(client) = known.and_then(|entry| entry.choose()) {
+        if let Some(client) = known.and_then(|entry| entry.roomiest()) {
             return Ok(client);
         }
         let entry = self.entry(endpoint);
         let until = Instant::now() + self.parts.limits.connect.timeout * 2;
         loop {
-            if let Some(client) = entry.choose() {
+            if let Some(client) = entry.roomiest() {
                 return Ok(client);
             }
             match entry.phase.get() {
@@ -368,7 +367,7 @@ impl Pool {
             }
             if client.is_closed() && entry.forget(&client) {
                 self.changed.notify_waiters();
-                self.replace(entry, &client);
+                self.replace(entry);
             }
             if schedule.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(Ok(()));
@@ -382,7 +381,7 @@ impl Pool {
         drop(driver);
         if entry.forget(&client) {
             self.changed.notify_waiters();
-            self.replace(entry, &client);
+            self.replace(entry);
         }
     }
 
@@ -400,7 +399,7 @@ impl Pool {
         let retirement = Instant::now() + retires.min(age);
         tokio::select! {
             () = self.parts.cut.cancelled() => return client.cut(),
-            () = idle(client, connect.idle) => client.close(),
+            () = idle(client, connect.idle, retirement) => client.close(),
             () = tokio::time::sleep_until(retirement) => self.retire(entry, client, expiry).await,
         }
         tokio::select! {
@@ -411,7 +410,7 @@ impl Pool {
     }
 
     async fn retire(self: &Rc<Self>, entry: &Rc<Entry>, client: &Rc<Client>, expiry: Instant) {
-        self.replace(entry, client);
+        self.replace(entry);
         while entry
             .connections
             .borrow()
@@ -420,7 +419,7 @@ impl Pool {
             && entry.wanted()
             && Instant::now() < expiry
         {
-            self.replace(entry, client);
+            self.replace(entry);
             if tokio::time::timeout_at(expiry, self.changed())
                 .await
                 .is_err()
@@ -433,11 +432,25 @@ impl Pool {
         self.changed.notify_waiters();
     }
 
-    /// What a burst needed is not made anew.
-    fn replace(self: &Rc<Self>, entry: &Rc<Entry>, client: &Rc<Client>) {
-        if entry.wanted() && !entry.is_light_without(client) {
+    fn replace(self: &Rc<Self>, entry: &Rc<Entry>) {
+        if entry.wanted() {
             self.dial(entry);
         }
+    }
+}
+
+/// Ready when `client` has carried nothing for `limit`.
+async fn idle(client: &Rc<Client>, limit: Duration, forget: Instant) {
+    loop {
+        let since = client.idle_since().unwrap_or_else(Instant::now);
+        let until = since + limit;
+        if until >= forget {
+            return std::future::pending().await;
+        }
+        if until <= Instant::now() {
+            return;
+        }
+        tokio::time::sleep_until(until).await;
     }
 }
 
@@ -463,7 +476,7 @@ impl Entry {
     }
 
     fn state(&self) -> State {
-        if self.choose().is_some() {
+        if self.roomiest().is_some() {
             return State::Ready;
         }
         match self.phase.get() {
@@ -473,17 +486,8 @@ impl Entry {
         }
     }
 
-    fn choose(&self) -> Option<Rc<Client>> {
-        choice::first_light(&self.connections.borrow(), MOST)
-    }
-
-    /// Whether calls have a place when `client` takes none.
-    fn is_light_without(&self, client: &Rc<Client>) -> bool {
-        let connections = self.connections.borrow();
-        let mut others = connections
-            .iter()
-            .filter(|other| !Rc::ptr_eq(other, client));
-        others.any(|other| other.is_light())
+    fn roomiest(&self) -> Option<Rc<Client>> {
+        choice::roomiest(&self.connections.borrow(), MOST)
     }
 
     fn wanted(&self) -> bool {
