@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use http::HeaderValue;
 use opentelemetry::KeyValue;
 use rand::RngExt;
 use tokio::time::Instant;
@@ -21,7 +22,7 @@ use crate::outcome::judge::Judge;
 use crate::outcome::watch::Watch;
 use crate::outcome::{Counts, Outcome};
 use crate::snapshot::{Shared, Upstream};
-use crate::stack::{Call, Protocol, Reply, number};
+use crate::stack::{Call, Protocol, Reply};
 
 /// An endpoint that says it is leaving or not there yet gets no new calls for this long.
 const HOLD_MILLIS: u64 = 5_000;
@@ -143,8 +144,8 @@ fn tell(call: &mut Call, now: Instant) -> Result<(), Error> {
             call.headers.say(timeout::HEADER, left);
         }
     }
-    let attempt = number(call.attempt);
-    call.headers.say(ATTEMPT, attempt);
+    let number = call.attempt;
+    call.headers.say(ATTEMPT, HeaderValue::from(number));
     call.trace = call.trace.child();
     let traceparent = call.trace.traceparent();
     call.headers.say(trace::TRACEPARENT, traceparent);

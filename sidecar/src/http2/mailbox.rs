@@ -8,7 +8,6 @@ use std::task::{Context, Poll, Waker};
 
 use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
-use smallvec::SmallVec;
 
 use super::fields::Response;
 use super::frame::Code;
@@ -61,8 +60,7 @@ struct Mail {
     /// 1xx heads in front of it.
     early: VecDeque<Response>,
     head: Option<Response>,
-    /// Few, because small ones are merged; mostly one.
-    pieces: SmallVec<[Bytes; 1]>,
+    pieces: VecDeque<Bytes>,
     /// Small pieces behind them, merged.
     tail: BytesMut,
     trailers: Option<HeaderMap>,
@@ -71,22 +69,20 @@ struct Mail {
 impl Mail {
     fn put(&mut self, data: &[u8]) {
         if self.pieces.is_empty() && self.tail.is_empty() {
-            self.pieces.push(Bytes::copy_from_slice(data));
+            self.pieces.push_back(Bytes::copy_from_slice(data));
         } else if data.len() < SMALL {
             self.tail.extend_from_slice(data);
         } else {
             if !self.tail.is_empty() {
-                self.pieces.push(self.tail.split().freeze());
+                self.pieces.push_back(self.tail.split().freeze());
             }
-            self.pieces.push(Bytes::copy_from_slice(data));
+            self.pieces.push_back(Bytes::copy_from_slice(data));
         }
     }
 
     fn take(&mut self) -> Option<Bytes> {
-        if !self.pieces.is_empty() {
-            return Some(self.pieces.remove(0));
-        }
-        (!self.tail.is_empty()).then(|| self.tail.split().freeze())
+        let piece = self.pieces.pop_front();
+        piece.or_else(|| (!self.tail.is_empty()).then(|| self.tail.split().freeze()))
     }
 
     fn has_more(&self) -> bool {
@@ -219,7 +215,7 @@ impl Mailbox {
         self.is_discarding.set(true);
         let mail = &mut *self.mail.borrow_mut();
         let pieces = mail.pieces.drain(..).map(|piece| piece.len());
-        let bytes = pieces.sum::<usize>() + std::mem::take(&mut mail.tail).len();
+        let bytes = pieces.sum::<usize>() + mail.tail.split().len();
         u32::try_from(bytes).unwrap_or(u32::MAX)
     }
 }

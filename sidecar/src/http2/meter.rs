@@ -34,14 +34,13 @@ pub enum Limit {
     TlsHandshakesPerSecond,
     TlsHandshakesAtOnce,
     DialsPerSecond,
-    Queued,
     MemoryGuard,
     HeaderMemory,
     BufferedBytes,
 }
 
 impl Limit {
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 29] = [
         Self::MaxConcurrentStreams,
         Self::HeaderList,
         Self::HeaderCount,
@@ -68,7 +67,6 @@ impl Limit {
         Self::TlsHandshakesPerSecond,
         Self::TlsHandshakesAtOnce,
         Self::DialsPerSecond,
-        Self::Queued,
         Self::MemoryGuard,
         Self::HeaderMemory,
         Self::BufferedBytes,
@@ -105,7 +103,6 @@ impl Limit {
             Self::TlsHandshakesPerSecond => "tls_handshakes_per_second",
             Self::TlsHandshakesAtOnce => "tls_handshakes_at_once",
             Self::DialsPerSecond => "dials_per_second",
-            Self::Queued => "queued",
             Self::MemoryGuard => "memory_guard",
             Self::HeaderMemory => "header_memory",
             Self::BufferedBytes => "buffered_bytes",
@@ -141,7 +138,6 @@ impl Limit {
             Self::TlsHandshakesPerSecond => "too_many_handshakes",
             Self::TlsHandshakesAtOnce => "too_many_handshakes_at_once",
             Self::DialsPerSecond => "too_many_dials",
-            Self::Queued => "too_many_queued",
             Self::MemoryGuard => "short_of_memory",
             Self::HeaderMemory => "too_many_headers_held",
             Self::BufferedBytes => "too_many_bytes_held",
