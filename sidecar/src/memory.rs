@@ -145,7 +145,7 @@ impl Guard {
     pub(crate) fn has_room(&self, call: &mut Call) -> bool {
         if let Room::Unasked = call.room {
             let beside = call.authority.len() + call.uri.path().len();
-            call.room = Room::ask(&self.headers, &call.headers, beside);
+            call.room = Room::ask(&self.headers, &call.headers, beside, call.facts.is_known);
         }
         let is_refused = matches!(call.room, Room::Refused);
         if is_refused {

@@ -356,7 +356,12 @@ fn decode(
     // Asked for at once: all heads of a read are there before the first of their calls runs.
     let authority = request.authority.as_ref().map_or(0, String::len);
     let beside = authority + request.path.as_str().len();
-    let room = Room::ask(accepted.metrics.headers(), &request.headers, beside);
+    let room = Room::ask(
+        accepted.metrics.headers(),
+        &request.headers,
+        beside,
+        facts.is_known,
+    );
     if matches!(room, Room::Refused) {
         request.headers = HeaderMap::new();
         request.authority = None;

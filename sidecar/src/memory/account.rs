@@ -72,12 +72,21 @@ impl Account {
 
     /// `None`: there is no room for them.
     pub(crate) fn hold(self: &Arc<Self>, bytes: u64) -> Option<Held> {
+        self.hold_within(self.most, bytes)
+    }
+
+    /// The same for somebody who has not been served yet: an eighth is kept for those who have been.
+    pub(crate) fn hold_unknown(self: &Arc<Self>, bytes: u64) -> Option<Held> {
+        self.hold_within(self.most - self.most / 8, bytes)
+    }
+
+    fn hold_within(self: &Arc<Self>, most: u64, bytes: u64) -> Option<Held> {
         let before = self.used.fetch_add(bytes, Ordering::Relaxed);
         let held = Held {
             account: Arc::clone(self),
             bytes,
         };
-        (before.saturating_add(bytes) <= self.most).then_some(held)
+        (before.saturating_add(bytes) <= most).then_some(held)
     }
 
     /// What somebody holds became another number of bytes.
@@ -127,6 +136,16 @@ mod tests {
         assert!(!account.take_paused());
         assert!(account.is_full());
         assert!(account.take_paused() && !account.take_paused());
+    }
+
+    #[test]
+    fn an_eighth_is_kept_for_those_who_were_served() {
+        let account = Account::new(80);
+        let _unknown = account.hold_unknown(70).unwrap();
+        assert!(account.hold_unknown(1).is_none());
+        let _known = account.hold(10).unwrap();
+        assert!(account.hold(1).is_none());
+        assert_eq!(account.used(), 80);
     }
 
     #[test]

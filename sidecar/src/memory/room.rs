@@ -30,11 +30,19 @@ pub enum Room {
 // === impl Room ===
 
 impl Room {
-    /// For this head, and `beside` bytes that came with it.
-    pub(crate) fn ask(account: &Arc<Account>, headers: &HeaderMap, beside: usize) -> Self {
+    /// For this head, and `beside` bytes that came with it; `is_known`: on a connection that has been served before.
+    pub(crate) fn ask(
+        account: &Arc<Account>,
+        headers: &HeaderMap,
+        beside: usize,
+        is_known: bool,
+    ) -> Self {
         let bytes = cost(headers, beside);
-        let held = account.hold(bytes).map(Rc::new);
-        held.map_or(Self::Refused, Self::Held)
+        let held = match is_known {
+            true => account.hold(bytes),
+            false => account.hold_unknown(bytes),
+        };
+        held.map_or(Self::Refused, |held| Self::Held(Rc::new(held)))
     }
 }
 
@@ -93,11 +101,11 @@ mod tests {
     #[test]
     fn room_is_given_back_with_the_last_who_has_the_head() {
         let account = Account::new(1000);
-        let room = Room::ask(&account, &HeaderMap::new(), 900);
+        let room = Room::ask(&account, &HeaderMap::new(), 900, true);
         assert!(matches!(room, Room::Held(_)));
         let again = room.clone();
         assert_eq!(account.used(), 900);
-        let none = Room::ask(&account, &HeaderMap::new(), 101);
+        let none = Room::ask(&account, &HeaderMap::new(), 101, true);
         assert!(matches!(none, Room::Refused));
         drop(none);
         drop(room);

@@ -74,7 +74,7 @@ pub const ROWS: [Row; 6] = [
         defaults: [24 << 20, 24 << 20],
         eighths: 1,
         unit: "bytes",
-        about: "Heads of calls that wait to be sent on, or might be sent again: what they take in memory, which is more than their list says.",
+        about: "Heads of calls that wait to be sent on, or might be sent again: what they take in memory, which is more than their list says. An eighth is kept for connections on which ten calls were answered.",
         effect: "the new call is refused: RESOURCE_EXHAUSTED `overloaded`, with a pushback",
         place: |process| &mut process.header_memory,
     },
