@@ -15,15 +15,11 @@ pub(super) fn roomiest(connections: &[Rc<Client>], most: usize) -> Option<Rc<Cli
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
-    use http::uri::Scheme;
     use http::{HeaderMap, Method, Uri};
     use tokio::io::{DuplexStream, duplex};
 
     use super::*;
     use crate::config::{Connection, Scope};
-    use crate::http2::Metrics;
     use crate::http2::client::{Driver, Setup, connect};
     use crate::stack::{Call, Peer, Protocol};
 
@@ -32,16 +28,7 @@ mod tests {
         let mut limits = Connection::new(Scope::Mesh);
         limits.connection_buffered = limits.stream_window;
         limits.max_concurrent_streams = 2;
-        let setup = Setup {
-            limits,
-            scheme: Scheme::HTTPS,
-            ping: None,
-            patience: Duration::from_secs(60),
-            preface: Duration::from_secs(5),
-            header_block: Duration::from_secs(10),
-            metrics: Metrics::default(),
-        };
-        connect(duplex(1 << 10).0, &setup)
+        connect(duplex(1 << 10).0, &Setup::of(limits))
     }
 
     fn call() -> Call {

@@ -83,6 +83,22 @@ pub(crate) struct Setup {
     pub(crate) metrics: Metrics,
 }
 
+#[cfg(any(test, feature = "fuzzing"))]
+impl Setup {
+    /// Of a mesh peer without pings, and times that a test does not wait for.
+    pub(crate) fn of(limits: Connection) -> Self {
+        Self {
+            limits,
+            scheme: Scheme::HTTPS,
+            ping: None,
+            patience: Duration::from_secs(60),
+            preface: Duration::from_secs(5),
+            header_block: Duration::from_secs(10),
+            metrics: Metrics::default(),
+        }
+    }
+}
+
 /// Opens HTTP/2 on `io`. Nothing is sent before the driver is polled.
 pub(crate) fn connect<IO>(io: IO, setup: &Setup) -> (Rc<Client>, Driver<IO>)
 where

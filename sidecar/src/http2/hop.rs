@@ -63,16 +63,7 @@ impl Hop {
 }
 
 fn calling(io: DuplexStream, limits: Connection, tasks: &mut Vec<JoinHandle<()>>) -> Rc<Client> {
-    let setup = Setup {
-        limits,
-        scheme: http::uri::Scheme::HTTPS,
-        ping: None,
-        patience: Duration::from_secs(60),
-        preface: Duration::from_secs(5),
-        header_block: Duration::from_secs(10),
-        metrics: Metrics::default(),
-    };
-    let (client, mut driver) = connect(io, &setup);
+    let (client, mut driver) = connect(io, &Setup::of(limits));
     tasks.push(tokio::task::spawn_local(async move {
         let driven = std::future::poll_fn(|cx| driver.poll(cx)).await;
         driven.expect("an end in order");

@@ -18,15 +18,7 @@ const STREAMS: u16 = 3;
 const INITIAL_WINDOW: u16 = 4;
 
 fn setup() -> Setup {
-    Setup {
-        limits: Connection::new(Scope::Mesh),
-        scheme: Scheme::HTTPS,
-        ping: None,
-        patience: Duration::from_secs(60),
-        preface: Duration::from_secs(5),
-        header_block: Duration::from_secs(10),
-        metrics: Metrics::default(),
-    }
+    Setup::of(Connection::new(Scope::Mesh))
 }
 
 fn call(body: Body) -> Call {
