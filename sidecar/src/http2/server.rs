@@ -260,9 +260,11 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Serving<IO> {
             ..Facts::default()
         };
         let call = decode(request, &stream, &accepted, Arc::clone(&self.empty), facts);
+        // A refusal is no service: whoever asked for too much would be known by it.
+        let is_refused = matches!(call.room, Room::Refused);
         self.tasks.spawn_local(async move {
             drop(waiting);
-            if serve_stream(&accepted, call, stream).await {
+            if serve_stream(&accepted, call, stream).await && !is_refused {
                 guard.answered();
             }
         });

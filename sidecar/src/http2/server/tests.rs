@@ -102,15 +102,7 @@ async fn drained(before: usize, between: usize, settle: usize) -> (usize, usize)
     };
     let tasks = TaskTracker::new();
     let serving = tokio::task::spawn_local(serve(far, Rc::new(accepted()), ending, tasks.clone()));
-    let setup = Setup {
-        limits: Connection::new(Scope::Mesh),
-        scheme: http::uri::Scheme::HTTPS,
-        ping: None,
-        patience: Duration::from_secs(60),
-        preface: Duration::from_secs(5),
-        header_block: Duration::from_secs(10),
-        metrics: Metrics::default(),
-    };
+    let setup = Setup::of(Connection::new(Scope::Mesh));
     let (client, mut driver): (_, client::Driver<_>) = connect(near, &setup);
     let driven =
         tokio::task::spawn_local(async move { std::future::poll_fn(|cx| driver.poll(cx)).await });
@@ -276,4 +268,54 @@ async fn b1_who_makes_us_reset_on_and_on_is_not_waited_for() {
         assert!(last.is_some(), "{resets}: {} GOAWAYs", words.get());
         assert_eq!(seconds, expected, "{resets}");
     }
+}
+
+/// Whether a connection counts as served behind so many calls, of which the account refuses all or none.
+async fn is_known_behind(calls: u32, room: u64) -> bool {
+    let known = Rc::new(Cell::new(false));
+    let told = Rc::clone(&known);
+    let dispatch = Boxed(move |call: Call| {
+        told.set(call.facts.is_known);
+        application(0, call)
+    });
+    let accepted = Accepted {
+        dispatch: Rc::new(dispatch),
+        metrics: Metrics::new(Arc::default(), crate::memory::Account::new(room)),
+        ..accepted()
+    };
+    let (near, far) = duplex(64 << 10);
+    let leave = CancellationToken::new();
+    let ending = Ending {
+        leave: leave.clone().cancelled_owned(),
+        cut: std::future::pending(),
+    };
+    let tasks = TaskTracker::new();
+    let serving = tokio::task::spawn_local(serve(far, Rc::new(accepted), ending, tasks));
+    let setup = Setup::of(Connection::new(Scope::Mesh));
+    let (client, mut driver): (_, client::Driver<_>) = connect(near, &setup);
+    let driven =
+        tokio::task::spawn_local(async move { std::future::poll_fn(|cx| driver.poll(cx)).await });
+    for _ in 0..=calls {
+        assert!(outcome(Rc::clone(&client)).await.unwrap());
+    }
+    leave.cancel();
+    driven.await.unwrap().unwrap();
+    serving.await.unwrap();
+    known.get()
+}
+
+#[tokio::test]
+async fn who_was_only_refused_was_not_served() {
+    LocalSet::new()
+        .run_until(async {
+            for (calls, room, expected) in [
+                (KNOWN - 1, u64::MAX, false),
+                (KNOWN, u64::MAX, true),
+                (2 * KNOWN, 0, false),
+            ] {
+                let is_known = is_known_behind(calls, room).await;
+                assert_eq!(is_known, expected, "{calls} calls, room for {room}");
+            }
+        })
+        .await;
 }
