@@ -36,11 +36,6 @@ use select::{Choice, Picked, Time};
 /// No endpoint ready for this long without a break: calls fail at once.
 pub(crate) const FAIL_FAST: Duration = Duration::from_secs(3);
 
-/// Calls of one upstream that may wait for an endpoint, over all threads.
-const MAX_WAITING: u32 = 1024;
-/// And those of connections that have been served before: whoever opens one after the other, and hangs up, cannot fill these places.
-const MAX_WAITING_KNOWN: u32 = 1280;
-
 /// What a choice needs to know of endpoints.
 pub trait Look {
     fn state(&self, endpoint: &Arc<Endpoint>, now: Instant) -> State;
@@ -53,6 +48,9 @@ pub trait Look {
 pub trait Reach: Look + 'static {
     /// Why the last connection to it was not made; `None` if it was, or nobody tried.
     fn failure(&self, endpoint: &Arc<Endpoint>) -> Option<Kind>;
+
+    /// A call was refused, because as many of `upstream` wait as may.
+    fn crowded(&self, upstream: &str);
 
     /// Ready when some endpoint's state has changed since this future was made.
     fn changed(&self) -> impl Future<Output = ()> + 'static;
@@ -156,13 +154,7 @@ impl<R: Reach> Balance<R> {
                 return Err(self.unreachable());
             }
             if waiting.is_none() {
-                waiting = Some(
-                    Waiting::start(&self.upstream, call.facts.is_known).inspect_err(|_| {
-                        self.shared
-                            .metrics
-                            .refused_waiting(&self.upstream.name, "overloaded");
-                    })?,
-                );
+                waiting = Some(self.queue(call.facts.is_known)?);
             }
             tokio::select! {
                 () = changed => {}
@@ -170,6 +162,15 @@ impl<R: Reach> Balance<R> {
                 () = sleep_until(until) => {}
             }
         }
+    }
+
+    fn queue(&self, is_known: bool) -> Result<Waiting<'_>, Error> {
+        let queued = self.shared.config.limits.mesh().queued;
+        Waiting::start(&self.upstream, most_waiting(queued, is_known)).inspect_err(|_| {
+            let name = &self.upstream.name;
+            self.reach.crowded(name);
+            self.shared.metrics.refused_waiting(name, "overloaded");
+        })
     }
 
     /// What a choice that need not wait means for the call.
@@ -279,6 +280,10 @@ impl Look for Rc<Pool> {
 }
 
 impl Reach for Rc<Pool> {
+    fn crowded(&self, upstream: &str) {
+        Pool::crowded(self, upstream);
+    }
+
     fn failure(&self, endpoint: &Arc<Endpoint>) -> Option<Kind> {
         Pool::failure(self, endpoint)
     }
@@ -296,14 +301,18 @@ impl Reach for Rc<Pool> {
     }
 }
 
+/// Whoever opens one connection after the other, and hangs up, cannot fill the places of those that have been served before.
+fn most_waiting(queued: u32, is_known: bool) -> u32 {
+    match is_known {
+        true => queued.saturating_add(queued / 4),
+        false => queued,
+    }
+}
+
 // === impl Waiting ===
 
 impl<'a> Waiting<'a> {
-    fn start(upstream: &'a Upstream, is_known: bool) -> Result<Self, Error> {
-        let most = match is_known {
-            true => MAX_WAITING_KNOWN,
-            false => MAX_WAITING,
-        };
+    fn start(upstream: &'a Upstream, most: u32) -> Result<Self, Error> {
         if upstream.waiting.fetch_add(1, Ordering::Relaxed) >= most {
             upstream.waiting.fetch_sub(1, Ordering::Relaxed);
             return Err(Error::unprocessed(

@@ -19,6 +19,7 @@ use http::Uri;
 use http_body::{Frame, SizeHint};
 use opentelemetry::KeyValue;
 use prometheus_client::metrics::gauge::Gauge;
+use smallvec::SmallVec;
 use tokio::time::Instant;
 use tower::layer::layer_fn;
 use tower_layer::Layer;
@@ -59,7 +60,7 @@ pub struct Facts {
     /// An attempt went out: the peer may have seen the call.
     pub dispatched: Cell<bool>,
     /// Endpoints this call was sent to.
-    pub tried: RefCell<Vec<Arc<str>>>,
+    pub tried: RefCell<SmallVec<[Arc<str>; 1]>>,
     pub leg: RefCell<Option<Arc<str>>>,
     /// The drawn leg had nobody ready.
     pub empty_leg: Cell<bool>,
@@ -123,8 +124,11 @@ impl<S: Stage> Stage for Observe<S> {
             || trace::Context::root(self.shared.config.trace.sample),
             |caller| caller.child(),
         );
-        let traceparent = call.trace.traceparent();
-        call.headers.say(trace::TRACEPARENT, traceparent);
+        // Each attempt says its own.
+        if self.direction != Direction::Outbound {
+            let traceparent = call.trace.traceparent();
+            call.headers.say(trace::TRACEPARENT, traceparent);
+        }
         let is_grpc = call.protocol == Protocol::Grpc;
         let facts = call.facts.clone();
         facts.sent.replace(Tally::new(is_grpc));

@@ -26,7 +26,7 @@ use crate::memory;
 use crate::observe::{self, trace};
 
 pub use body::{Body, Data, Linked};
-pub use headers::Headers;
+pub use headers::{Headers, number};
 
 /// Who is at the other end of the connection a call arrived on.
 #[derive(Clone, Debug)]

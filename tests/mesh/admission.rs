@@ -3,11 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use outrigger_tests::client::Answer;
 use outrigger_tests::mesh::Service;
 use outrigger_tests::raw::Raw;
 use outrigger_tests::tls::Files;
 use outrigger_tests::{Mesh, eventually, settings, tls};
 use tokio::net::TcpStream;
+use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
 use crate::limit::{answered, hits, neighbour_is_served, rises};
@@ -216,6 +218,39 @@ async fn dials_past_their_rate_wait_for_their_turn() {
                 "{:?}",
                 begun.elapsed()
             );
+        })
+        .await;
+}
+
+/// Its sidecar is gone, and the registry has not noticed.
+#[tokio::test]
+async fn past_the_calls_that_may_wait_for_an_instance_others_are_refused() {
+    Mesh::builder()
+        .service(Service::new("orders"))
+        .client("web")
+        .settings("[limits.mesh]\nqueued = 1\n")
+        .run(async |mesh| {
+            let client = mesh.client("web");
+            client.unary("orders", crate::ECHO, "x").await.expect_ok();
+            let mut lost = mesh.instance("orders", 0).sidecar.take().unwrap();
+            lost.kill().await;
+            let together = async |calls| {
+                let mut waiting = JoinSet::new();
+                for _ in 0..calls {
+                    let client = client.clone();
+                    waiting.spawn(async move { client.unary("orders", crate::ECHO, "x").await });
+                }
+                waiting.join_all().await
+            };
+            let refused = |answers: &[Answer]| {
+                let reasons = answers.iter().map(Answer::reason);
+                reasons.filter(|reason| *reason == "overloaded").count()
+            };
+            let crowd = together(8).await;
+            assert!((1..8).contains(&refused(&crowd)), "{crowd:?}");
+            rises(mesh.client_sidecar("web"), "mesh", "queued", 0.0).await;
+            let alone = together(1).await;
+            assert_eq!(refused(&alone), 0, "{alone:?}");
         })
         .await;
 }

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use http::HeaderValue;
 use opentelemetry::KeyValue;
 use rand::RngExt;
 use tokio::time::Instant;
@@ -22,7 +21,7 @@ use crate::outcome::judge::Judge;
 use crate::outcome::watch::Watch;
 use crate::outcome::{Counts, Outcome};
 use crate::snapshot::{Shared, Upstream};
-use crate::stack::{Call, Protocol, Reply};
+use crate::stack::{Call, Protocol, Reply, number};
 
 /// An endpoint that says it is leaving or not there yet gets no new calls for this long.
 const HOLD_MILLIS: u64 = 5_000;
@@ -144,8 +143,8 @@ fn tell(call: &mut Call, now: Instant) -> Result<(), Error> {
             call.headers.say(timeout::HEADER, left);
         }
     }
-    let number = call.attempt;
-    call.headers.say(ATTEMPT, HeaderValue::from(number));
+    let attempt = number(call.attempt);
+    call.headers.say(ATTEMPT, attempt);
     call.trace = call.trace.child();
     let traceparent = call.trace.traceparent();
     call.headers.say(trace::TRACEPARENT, traceparent);

@@ -25,6 +25,7 @@ struct Fake {
     changed: Arc<Notify>,
     asked: Rc<RefCell<Asked>>,
     warmed: Rc<Cell<u32>>,
+    crowded: Rc<RefCell<Vec<String>>>,
     answers: Rc<RefCell<HashMap<Arc<str>, Answer>>>,
 }
 
@@ -64,6 +65,10 @@ impl Look for Fake {
 impl Reach for Fake {
     fn failure(&self, _: &Arc<Endpoint>) -> Option<Kind> {
         None
+    }
+
+    fn crowded(&self, upstream: &str) {
+        self.crowded.borrow_mut().push(upstream.to_owned());
     }
 
     fn changed(&self) -> impl Future<Output = ()> + 'static {
@@ -158,6 +163,7 @@ fn world(targets: &[&[(&str, bool)]]) -> World {
         changed: Arc::default(),
         asked: Rc::default(),
         warmed: Rc::default(),
+        crowded: Rc::default(),
         answers: Rc::default(),
     };
     for endpoint in targets
@@ -277,10 +283,10 @@ async fn a_service_without_healthy_instances_fails_at_once() {
 #[tokio::test(start_paused = true)]
 async fn too_many_waiting_calls_are_refused() {
     let cases = [
-        (MAX_WAITING - 1, false, Kind::NoEndpoint),
-        (MAX_WAITING, false, Kind::Overloaded),
-        (MAX_WAITING_KNOWN - 1, true, Kind::NoEndpoint),
-        (MAX_WAITING_KNOWN, true, Kind::Overloaded),
+        (1023, false, Kind::NoEndpoint),
+        (1024, false, Kind::Overloaded),
+        (1279, true, Kind::NoEndpoint),
+        (1280, true, Kind::Overloaded),
     ];
     for (wait, is_known, expected) in cases {
         let world = world(&[&[("a", true)]]);
@@ -299,6 +305,10 @@ async fn too_many_waiting_calls_are_refused() {
             (expected, expected == Kind::Overloaded)
         );
         assert_eq!(waiting.load(Ordering::Relaxed), wait);
+        assert_eq!(
+            world.fake.crowded.borrow().len(),
+            usize::from(is_pushed_back)
+        );
     }
 }
 

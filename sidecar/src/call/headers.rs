@@ -4,7 +4,7 @@ use http::HeaderValue;
 use http::header::HeaderName;
 
 use crate::grpc::metadata::PREVIOUS_ATTEMPTS;
-use crate::stack::Headers;
+use crate::stack::{Headers, number};
 
 pub const ATTEMPT: HeaderName = HeaderName::from_static("x-outrigger-attempt");
 pub const HOPS: HeaderName = HeaderName::from_static("x-outrigger-hops");
@@ -88,7 +88,7 @@ pub fn add_hop(headers: &mut Headers) -> Result<(), Hops> {
     if so_far >= MAX_HOPS {
         return Err(Hops::TooMany);
     }
-    headers.say(HOPS, HeaderValue::from(so_far + 1));
+    headers.say(HOPS, number(so_far + 1));
     Ok(())
 }
 

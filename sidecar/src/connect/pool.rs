@@ -139,6 +139,11 @@ impl Pool {
         failure.as_ref().map(dial::Error::kind)
     }
 
+    /// As many calls as may wait for an instance of `upstream` do.
+    pub(crate) fn crowded(&self, upstream: &str) {
+        self.parts.bounds.hit(Scope::Mesh, Limit::Queued, &upstream);
+    }
+
     /// Starts connecting if nothing is open; returns at once.
     pub fn warm(self: &Rc<Self>, endpoint: &Arc<Endpoint>) {
         let entry = self.entry(endpoint);

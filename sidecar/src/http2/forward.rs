@@ -3,7 +3,6 @@
 //! The body is read as soon as it has something; its credit goes back once the bytes are handed on. Nothing waits in order to be merged:
 //! small pieces come together only while the sink is behind. END_STREAM rides on the last piece where there are no trailers.
 
-use std::collections::VecDeque;
 use std::future::Future as _;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -13,6 +12,7 @@ use std::time::Duration;
 use bytes::{Buf as _, Bytes, BytesMut};
 use http::HeaderMap;
 use http_body::Frame;
+use smallvec::SmallVec;
 use tokio::time::Sleep;
 
 use super::Credit;
@@ -35,7 +35,8 @@ const COPIED: usize = 4 << 10;
 pub(super) struct Outgoing {
     body: Option<Body>,
     sink: Rc<Handle>,
-    queue: VecDeque<Piece>,
+    /// Few, because small ones are merged; mostly one.
+    queue: SmallVec<[Piece; 1]>,
     held: usize,
     trailers: Option<HeaderMap>,
     /// END_STREAM was sent.
@@ -77,7 +78,7 @@ impl Outgoing {
         Self {
             body: Some(body),
             sink,
-            queue: VecDeque::new(),
+            queue: SmallVec::new(),
             held: 0,
             trailers: None,
             ended: false,
@@ -154,14 +155,14 @@ impl Outgoing {
             Ok(data) if data.bytes.is_empty() => {}
             Ok(data) => {
                 self.held += data.bytes.len();
-                match self.queue.back_mut() {
+                match self.queue.last_mut() {
                     Some(last)
                         if last.bytes.len() + data.bytes.len() <= FRAME
                             && data.bytes.len() < COPIED =>
                     {
                         last.merge(data);
                     }
-                    _ => self.queue.push_back(Piece {
+                    _ => self.queue.push(Piece {
                         bytes: Chunk::Whole(data.bytes),
                         _credit: data.credit,
                         more: Vec::new(),
@@ -181,7 +182,7 @@ impl Outgoing {
         let is_end = self.body.is_none() && self.trailers.is_none();
         loop {
             let is_alone = self.queue.len() == 1;
-            let Some(piece) = self.queue.front_mut() else {
+            let Some(piece) = self.queue.first_mut() else {
                 return Poll::Ready(Ok(()));
             };
             let length = piece.bytes.len();
@@ -196,7 +197,7 @@ impl Outgoing {
                 piece.bytes.advance(sent);
                 return self.poll_stalled(cx);
             }
-            self.queue.pop_front();
+            self.queue.remove(0);
             self.ended = is_last;
         }
     }

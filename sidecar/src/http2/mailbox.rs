@@ -8,6 +8,7 @@ use std::task::{Context, Poll, Waker};
 
 use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
+use smallvec::SmallVec;
 
 use super::fields::Response;
 use super::frame::Code;
@@ -60,7 +61,8 @@ struct Mail {
     /// 1xx heads in front of it.
     early: VecDeque<Response>,
     head: Option<Response>,
-    pieces: VecDeque<Bytes>,
+    /// Few, because small ones are merged; mostly one.
+    pieces: SmallVec<[Bytes; 1]>,
     /// Small pieces behind them, merged.
     tail: BytesMut,
     trailers: Option<HeaderMap>,
@@ -69,20 +71,22 @@ struct Mail {
 impl Mail {
     fn put(&mut self, data: &[u8]) {
         if self.pieces.is_empty() && self.tail.is_empty() {
-            self.pieces.push_back(Bytes::copy_from_slice(data));
+            self.pieces.push(Bytes::copy_from_slice(data));
         } else if data.len() < SMALL {
             self.tail.extend_from_slice(data);
         } else {
             if !self.tail.is_empty() {
-                self.pieces.push_back(self.tail.split().freeze());
+                self.pieces.push(self.tail.split().freeze());
             }
-            self.pieces.push_back(Bytes::copy_from_slice(data));
+            self.pieces.push(Bytes::copy_from_slice(data));
         }
     }
 
     fn take(&mut self) -> Option<Bytes> {
-        let piece = self.pieces.pop_front();
-        piece.or_else(|| (!self.tail.is_empty()).then(|| self.tail.split().freeze()))
+        if !self.pieces.is_empty() {
+            return Some(self.pieces.remove(0));
+        }
+        (!self.tail.is_empty()).then(|| self.tail.split().freeze())
     }
 
     fn has_more(&self) -> bool {
@@ -215,7 +219,7 @@ impl Mailbox {
         self.is_discarding.set(true);
         let mail = &mut *self.mail.borrow_mut();
         let pieces = mail.pieces.drain(..).map(|piece| piece.len());
-        let bytes = pieces.sum::<usize>() + mail.tail.split().len();
+        let bytes = pieces.sum::<usize>() + std::mem::take(&mut mail.tail).len();
         u32::try_from(bytes).unwrap_or(u32::MAX)
     }
 }

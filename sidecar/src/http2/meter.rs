@@ -34,13 +34,14 @@ pub enum Limit {
     TlsHandshakesPerSecond,
     TlsHandshakesAtOnce,
     DialsPerSecond,
+    Queued,
     MemoryGuard,
     HeaderMemory,
     BufferedBytes,
 }
 
 impl Limit {
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 30] = [
         Self::MaxConcurrentStreams,
         Self::HeaderList,
         Self::HeaderCount,
@@ -67,6 +68,7 @@ impl Limit {
         Self::TlsHandshakesPerSecond,
         Self::TlsHandshakesAtOnce,
         Self::DialsPerSecond,
+        Self::Queued,
         Self::MemoryGuard,
         Self::HeaderMemory,
         Self::BufferedBytes,
@@ -103,6 +105,7 @@ impl Limit {
             Self::TlsHandshakesPerSecond => "tls_handshakes_per_second",
             Self::TlsHandshakesAtOnce => "tls_handshakes_at_once",
             Self::DialsPerSecond => "dials_per_second",
+            Self::Queued => "queued",
             Self::MemoryGuard => "memory_guard",
             Self::HeaderMemory => "header_memory",
             Self::BufferedBytes => "buffered_bytes",
@@ -138,6 +141,7 @@ impl Limit {
             Self::TlsHandshakesPerSecond => "too_many_handshakes",
             Self::TlsHandshakesAtOnce => "too_many_handshakes_at_once",
             Self::DialsPerSecond => "too_many_dials",
+            Self::Queued => "too_many_queued",
             Self::MemoryGuard => "short_of_memory",
             Self::HeaderMemory => "too_many_headers_held",
             Self::BufferedBytes => "too_many_bytes_held",

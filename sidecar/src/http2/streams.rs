@@ -125,18 +125,19 @@ impl Shared {
     /// Requests that came and were not reset meanwhile.
     pub(super) fn take_arrived(self: &Rc<Self>) -> Vec<Arrived> {
         let arrived = std::mem::take(&mut self.0.borrow_mut().post.arrived);
-        let arrived = arrived.into_iter().map(|(id, mailbox, request)| Arrived {
-            stream: Handle {
+        let mut living = Vec::with_capacity(arrived.len());
+        for (id, mailbox, request) in arrived {
+            let stream = Handle {
                 shared: Rc::clone(self),
                 id,
                 mailbox,
                 begins: 0,
-            },
-            request,
-        });
-        arrived
-            .filter(|arrived| !arrived.stream.mailbox.is_broken())
-            .collect()
+            };
+            if !stream.mailbox.is_broken() {
+                living.push(Arrived { stream, request });
+            }
+        }
+        living
     }
 
     /// Looks at the connection itself.

@@ -65,6 +65,16 @@ impl Deref for Headers {
     }
 }
 
+/// A number as a field's value; those that count hops and attempts cost nothing.
+pub fn number(number: u32) -> HeaderValue {
+    const SMALL: [&str; 10] = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"];
+    let small = SMALL.get(number as usize);
+    small.map_or_else(
+        || HeaderValue::from(number),
+        |text| HeaderValue::from_static(text),
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -111,6 +121,13 @@ mod tests {
         let mut as_map = sent(&whole);
         as_map.sort_unstable();
         assert_eq!(as_map, expected);
+    }
+
+    #[test]
+    fn a_number_reads_as_it_counts() {
+        for value in [0, 1, 9, 10, u32::MAX] {
+            assert_eq!(number(value), value.to_string());
+        }
     }
 
     #[test]

@@ -15,7 +15,7 @@ const MEMORY: &str = "tests/mesh/memory.rs";
 const CLIENT: &str = "sidecar/src/http2/client/tests.rs";
 const CONNECTION: &str = "sidecar/src/http2/connection/tests.rs";
 
-const ELSEWHERE: [Elsewhere; 16] = [
+const ELSEWHERE: [Elsewhere; 17] = [
     (
         "connections",
         ADMISSION,
@@ -45,6 +45,12 @@ const ELSEWHERE: [Elsewhere; 16] = [
         ADMISSION,
         "dials_past_their_rate_wait_for_their_turn",
         "dials_per_second = 1",
+    ),
+    (
+        "queued",
+        ADMISSION,
+        "past_the_calls_that_may_wait_for_an_instance_others_are_refused",
+        "queued = 1",
     ),
     (
         "stream_window",

@@ -25,7 +25,7 @@ pub enum Of {
     Listener,
     /// Each connection, whoever opened it.
     Connection,
-    /// What we open.
+    /// What we do to reach others.
     Dials,
 }
 
@@ -38,6 +38,7 @@ pub struct Connection {
     pub tls_handshakes_per_second: u32,
     pub tls_handshakes_at_once: u32,
     pub dials_per_second: u32,
+    pub queued: u32,
     pub max_concurrent_streams: u32,
     pub stream_window: u32,
     pub known_stream_window: u32,
@@ -60,7 +61,7 @@ pub struct Connection {
 }
 
 /// In the order of the docs.
-pub const ROWS: [Row; 24] = [
+pub const ROWS: [Row; 25] = [
     Row {
         name: "connections",
         of: Of::Listener,
@@ -110,6 +111,16 @@ pub const ROWS: [Row; 24] = [
         about: "Connections we begin in a second, over all endpoints.",
         effect: "the dial waits",
         place: |limits| &mut limits.dials_per_second,
+    },
+    Row {
+        name: "queued",
+        of: Of::Dials,
+        defaults: [0, 1_024, 0],
+        more_towards_application: 0,
+        unit: "calls",
+        about: "Calls of an upstream that wait for an instance, over all threads; a quarter more of connections that have been served before.",
+        effect: "overloaded, told to come back in half a second",
+        place: |limits| &mut limits.queued,
     },
     Row {
         name: "max_concurrent_streams",
@@ -334,6 +345,7 @@ impl Connection {
             tls_handshakes_per_second: 0,
             tls_handshakes_at_once: 0,
             dials_per_second: 0,
+            queued: 0,
             max_concurrent_streams: 0,
             stream_window: 0,
             known_stream_window: 0,

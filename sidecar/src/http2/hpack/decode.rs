@@ -189,6 +189,6 @@ fn string(bytes: &mut &[u8]) -> Result<Bytes, Error> {
     *bytes = rest;
     match first & 0x80 {
         0 => Ok(Bytes::copy_from_slice(text)),
-        _ => huffman::decode(text).map(Bytes::from),
+        _ => huffman::decode(text).map(|text| Bytes::copy_from_slice(&text)),
     }
 }
