@@ -9,6 +9,9 @@ mod backoff;
 /// Which of several connections takes a call.
 mod choice;
 
+/// Connections that nobody needs any more.
+mod idle;
+
 /// Mesh connections by endpoint.
 mod pool;
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use outrigger_tests::client::Answer;
+use outrigger_tests::client::{Answer, Call};
 use outrigger_tests::mesh::Service;
 use outrigger_tests::raw::Raw;
 use outrigger_tests::tls::Files;
@@ -251,6 +251,43 @@ async fn past_the_calls_that_may_wait_for_an_instance_others_are_refused() {
             rises(mesh.client_sidecar("web"), "mesh", "queued", 0.0).await;
             let alone = together(1).await;
             assert_eq!(refused(&alone), 0, "{alone:?}");
+        })
+        .await;
+}
+
+/// They end when they carried nothing for a while: calls that go on, one beside another, keep one.
+#[tokio::test]
+async fn connections_that_a_burst_needed_end_when_it_is_over() {
+    Mesh::builder()
+        .service(Service::new("orders"))
+        .client("web")
+        .settings("[limits.mesh]\nmax_concurrent_streams = 16\n[limits.connect]\nidle = \"1s\"\n")
+        .run(async |mesh| {
+            let (client, web) = (mesh.client("web"), mesh.client_sidecar("web"));
+            let open = async || web.metric("outrigger_connections_open", &[]).await;
+            let mut burst = Vec::new();
+            for _ in 0..40 {
+                let call = Call::new("orders", crate::ECHO);
+                burst.push(client.open(&call).await.unwrap());
+            }
+            eventually("each carries what it takes", async || match open().await {
+                Some(3.0) => Ok(()),
+                other => Err(format!("{other:?}")),
+            })
+            .await;
+            let first = burst.remove(0);
+            for stream in burst {
+                stream.close().await;
+            }
+            eventually("one is left", async || {
+                client.unary("orders", crate::ECHO, "x").await.expect_ok();
+                match open().await {
+                    Some(1.0) => Ok(()),
+                    other => Err(format!("{other:?}")),
+                }
+            })
+            .await;
+            first.close().await;
         })
         .await;
 }

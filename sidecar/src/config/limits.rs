@@ -91,7 +91,7 @@ pub struct Connect {
     pub backoff_first: Duration,
     #[serde(with = "duration")]
     pub backoff_longest: Duration,
-    /// A mesh connection that carries nothing is closed.
+    /// A mesh connection that carries nothing is closed; one to the application is while there is another.
     #[serde(with = "duration")]
     pub idle: Duration,
     /// A mesh connection retires about then (± 10 %), in any case before a leaf expires.

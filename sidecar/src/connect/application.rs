@@ -14,6 +14,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::idle::idle;
 use super::{choice, dial};
 use crate::accept::stream::Plain;
 use crate::config::{Address, AppProtocol, Limits};
@@ -96,11 +97,11 @@ impl Application {
 
     /// An HTTP/2 connection with room for one more call.
     pub(crate) async fn acquire(self: &Rc<Self>) -> Result<Rc<Client>, Error> {
-        if let Some(client) = self.roomiest() {
+        if let Some(client) = self.choose() {
             return Ok(client);
         }
         let _one = self.dialing.lock().await;
-        if let Some(client) = self.roomiest() {
+        if let Some(client) = self.choose() {
             return Ok(client);
         }
         if self.connections.borrow().len() >= MOST {
@@ -141,8 +142,8 @@ impl Application {
         http1::client::call(&self.idle, ready, call, &self.exchanges).await
     }
 
-    fn roomiest(&self) -> Option<Rc<Client>> {
-        choice::roomiest(&self.connections.borrow(), MOST)
+    fn choose(&self) -> Option<Rc<Client>> {
+        choice::first_light(&self.connections.borrow(), MOST)
     }
 
     async fn reach(&self) -> Result<Plain, Error> {
@@ -159,12 +160,14 @@ impl Application {
 
     async fn drive(&self, client: &Rc<Client>, mut driver: Driver<Plain>) {
         let mut cut = std::pin::pin!(self.parts.cut.cancelled());
+        let mut spared = std::pin::pin!(self.spare(client));
         let ended = std::future::poll_fn(|cx| {
             if cut.as_mut().poll(cx).is_ready() {
                 client.cut();
                 return Poll::Ready(Ok(()));
             }
             let polled = driver.poll(cx);
+            let _: Poll<()> = spared.as_mut().poll(cx);
             if client.is_closed() {
                 self.forget(client);
             }
@@ -176,6 +179,19 @@ impl Application {
         }
         drop(driver);
         self.forget(client);
+    }
+
+    /// Closes what carries nothing, unless it is the last: the next call should not have to wait for the application to accept.
+    async fn spare(&self, client: &Rc<Client>) {
+        let limit = self.parts.limits.connect.idle;
+        loop {
+            idle(client, limit).await;
+            if self.connections.borrow().len() > 1 {
+                client.close();
+                return std::future::pending().await;
+            }
+            tokio::time::sleep(limit).await;
+        }
     }
 
     fn forget(&self, client: &Rc<Client>) {

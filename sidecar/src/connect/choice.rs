@@ -4,9 +4,14 @@ use std::rc::Rc;
 
 use crate::http2::client::Client;
 
-/// The one with the fewest calls among those with room; once there are `most` connections, among those that take a call at all. `None`:
-/// another connection is needed.
-pub(super) fn roomiest(connections: &[Rc<Client>], most: usize) -> Option<Rc<Client>> {
+/// The first of which not an eighth is taken: what a burst needed falls idle behind it. Else the one with the fewest calls among those with
+/// room; once there are `most` connections, among those that take a call at all. `None`: another connection is needed.
+pub(super) fn first_light(connections: &[Rc<Client>], most: usize) -> Option<Rc<Client>> {
+    let light = connections.iter().find(|client| client.is_light());
+    light.cloned().or_else(|| roomiest(connections, most))
+}
+
+fn roomiest(connections: &[Rc<Client>], most: usize) -> Option<Rc<Client>> {
     let are_enough = connections.len() >= most;
     let takes = |client: &&Rc<Client>| client.has_room() || (are_enough && client.has_slot());
     let open = connections.iter().filter(takes);
@@ -23,11 +28,11 @@ mod tests {
     use crate::http2::client::{Driver, Setup, connect};
     use crate::stack::{Call, Peer, Protocol};
 
-    /// It has room for one call and takes two; it is closed with its driver.
-    fn client() -> (Rc<Client>, Driver<DuplexStream>) {
+    /// It has room for half of what it takes; it is closed with its driver.
+    fn client(room: u32) -> (Rc<Client>, Driver<DuplexStream>) {
         let mut limits = Connection::new(Scope::Mesh);
-        limits.connection_buffered = limits.stream_window;
-        limits.max_concurrent_streams = 2;
+        limits.connection_buffered = limits.stream_window * room;
+        limits.max_concurrent_streams = 2 * room;
         connect(duplex(1 << 10).0, &Setup::of(limits))
     }
 
@@ -43,9 +48,30 @@ mod tests {
         )
     }
 
+    /// Room for sixteen: a second call goes beside the first, a third elsewhere.
+    #[tokio::test]
+    async fn few_calls_stay_together_and_many_spread() {
+        let ((first, _one), (second, _other)) = (client(16), client(16));
+        let connections = [first, second];
+        let mut calls = Vec::new();
+        let mut open = Vec::new();
+        for _ in 0..6 {
+            let client = first_light(&connections, 9).unwrap();
+            let mut call = Box::pin(async move { client.call(call()).await });
+            assert!(futures::poll!(&mut call).is_pending());
+            calls.push(call);
+            open.push(connections.each_ref().map(|client| client.open_calls()));
+        }
+        assert_eq!(open, [[1, 0], [2, 0], [2, 1], [2, 2], [3, 2], [3, 3]]);
+        // The burst is over: the second falls idle.
+        calls.clear();
+        let client = first_light(&connections, 9).unwrap();
+        assert!(Rc::ptr_eq(&client, &connections[0]));
+    }
+
     #[tokio::test]
     async fn calls_spread_until_there_are_enough_connections_and_then_fill_them() {
-        let ((first, _one), (second, _other)) = (client(), client());
+        let ((first, _one), (second, _other)) = (client(1), client(1));
         let connections = [first, second];
         let mut calls = Vec::new();
         let mut taken = Vec::new();

@@ -1,7 +1,7 @@
 //! Mesh connections by endpoint, of one thread.
 //!
 //! One connection an endpoint; another when the calls open on it use up what the peer takes. A connection that ends, is told GOAWAY or
-//! retires by age or by a leaf's expiry is replaced at once; calls on it go on. Failed attempts back off, and go on in the background as
+//! retires by age or by a leaf's expiry is replaced at once, unless another one has room for its calls; calls on it go on. Failed attempts back off, and go on in the background as
 //! long as somebody asked lately.
 
 use std::cell::{Cell, RefCell};
@@ -23,6 +23,7 @@ use super::Metrics;
 use super::backoff::Backoff;
 use super::choice;
 use super::dial::{self, Dialed};
+use super::idle::idle;
 use crate::accept::rate::Rate;
 use crate::balance::endpoint::Endpoint;
 use crate::config::{Limits, Scope};
@@ -174,13 +175,13 @@ impl Pool {
         endpoint: &Arc<Endpoint>,
     ) -> Result<Rc<Client>, Error> {
         let known = self.known(endpoint);
-        if let Some(client) = known.and_then(|entry| entry.roomiest()) {
+        if let Some(client) = known.and_then(|entry| entry.choose()) {
             return Ok(client);
         }
         let entry = self.entry(endpoint);
         let until = Instant::now() + self.parts.limits.connect.timeout * 2;
         loop {
-            if let Some(client) = entry.roomiest() {
+            if let Some(client) = entry.choose() {
                 return Ok(client);
             }
             match entry.phase.get() {
@@ -367,7 +368,7 @@ impl Pool {
             }
             if client.is_closed() && entry.forget(&client) {
                 self.changed.notify_waiters();
-                self.replace(entry);
+                self.replace(entry, &client);
             }
             if schedule.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(Ok(()));
@@ -381,7 +382,7 @@ impl Pool {
         drop(driver);
         if entry.forget(&client) {
             self.changed.notify_waiters();
-            self.replace(entry);
+            self.replace(entry, &client);
         }
     }
 
@@ -399,7 +400,7 @@ impl Pool {
         let retirement = Instant::now() + retires.min(age);
         tokio::select! {
             () = self.parts.cut.cancelled() => return client.cut(),
-            () = idle(client, connect.idle, retirement) => client.close(),
+            () = idle(client, connect.idle) => client.close(),
             () = tokio::time::sleep_until(retirement) => self.retire(entry, client, expiry).await,
         }
         tokio::select! {
@@ -410,7 +411,7 @@ impl Pool {
     }
 
     async fn retire(self: &Rc<Self>, entry: &Rc<Entry>, client: &Rc<Client>, expiry: Instant) {
-        self.replace(entry);
+        self.replace(entry, client);
         while entry
             .connections
             .borrow()
@@ -419,7 +420,7 @@ impl Pool {
             && entry.wanted()
             && Instant::now() < expiry
         {
-            self.replace(entry);
+            self.replace(entry, client);
             if tokio::time::timeout_at(expiry, self.changed())
                 .await
                 .is_err()
@@ -432,25 +433,11 @@ impl Pool {
         self.changed.notify_waiters();
     }
 
-    fn replace(self: &Rc<Self>, entry: &Rc<Entry>) {
-        if entry.wanted() {
+    /// What a burst needed is not made anew.
+    fn replace(self: &Rc<Self>, entry: &Rc<Entry>, client: &Rc<Client>) {
+        if entry.wanted() && !entry.is_light_without(client) {
             self.dial(entry);
         }
-    }
-}
-
-/// Ready when `client` has carried nothing for `limit`.
-async fn idle(client: &Rc<Client>, limit: Duration, forget: Instant) {
-    loop {
-        let since = client.idle_since().unwrap_or_else(Instant::now);
-        let until = since + limit;
-        if until >= forget {
-            return std::future::pending().await;
-        }
-        if until <= Instant::now() {
-            return;
-        }
-        tokio::time::sleep_until(until).await;
     }
 }
 
@@ -476,7 +463,7 @@ impl Entry {
     }
 
     fn state(&self) -> State {
-        if self.roomiest().is_some() {
+        if self.choose().is_some() {
             return State::Ready;
         }
         match self.phase.get() {
@@ -486,8 +473,17 @@ impl Entry {
         }
     }
 
-    fn roomiest(&self) -> Option<Rc<Client>> {
-        choice::roomiest(&self.connections.borrow(), MOST)
+    fn choose(&self) -> Option<Rc<Client>> {
+        choice::first_light(&self.connections.borrow(), MOST)
+    }
+
+    /// Whether calls have a place when `client` takes none.
+    fn is_light_without(&self, client: &Rc<Client>) -> bool {
+        let connections = self.connections.borrow();
+        let mut others = connections
+            .iter()
+            .filter(|other| !Rc::ptr_eq(other, client));
+        others.any(|other| other.is_light())
     }
 
     fn wanted(&self) -> bool {

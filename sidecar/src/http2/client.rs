@@ -151,6 +151,14 @@ impl Client {
         self.takes_within(self.ample)
     }
 
+    /// Whether hardly any of that room is taken.
+    pub(crate) fn is_light(&self) -> bool {
+        let is_light = |connection: &Streams| {
+            8 * connection.open_streams() < connection.slots().min(self.ample)
+        };
+        !self.is_closed.get() && self.shared.with(is_light)
+    }
+
     fn takes_within(&self, most: usize) -> bool {
         let has_slot =
             |connection: &Streams| connection.open_streams() < connection.slots().min(most);

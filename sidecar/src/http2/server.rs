@@ -155,7 +155,7 @@ enum Waiting {
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> Serving<IO> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Over> {
-        let requests = turn::requests(self.accepted.metrics.headers().is_tight());
+        let requests = turn::requests(self.is_known, self.accepted.metrics.headers().is_tight());
         if let Poll::Ready(over) = self.driver.poll_read(requests, cx) {
             return Poll::Ready(over);
         }

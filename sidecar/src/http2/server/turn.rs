@@ -1,12 +1,14 @@
 //! Calls that have arrived and whose tasks have not run. They run in the order in which they came, each connection's behind those of all
-//! others: where many peers send more heads than can be served, a connection takes few a turn and leaves the rest in its socket, or
-//! all of them would be held at once and everybody would wait behind them.
+//! others. Of a peer that has been served a turn takes so few that what their heads wrote is still in the processor's cache when their
+//! tasks read it. Of others it takes as many as they may open at the edge: what resets them again, or ends the connection, is mostly read
+//! in the same turn, and none of them runs. Where many peers send more heads than can be served, a connection takes few and leaves the
+//! rest in its socket, or all of them would be held at once and everybody would wait behind them.
 
 use std::cell::Cell;
 
 /// While so many of a thread's calls wait, a connection takes few.
 const MANY: usize = 256;
-/// What one takes in a turn, and what it takes then.
+/// What one takes in a turn, and what it takes then, or if it has been served.
 const USUAL: usize = 128;
 const FEW: usize = 32;
 
@@ -19,15 +21,15 @@ thread_local! {
 pub(super) struct Waits(());
 
 /// Requests that a connection may take in the turn that begins. Where heads hold most of what they may, those that are too many are soon
-/// refused: if they waited, they would take whatever room others leave.
-pub(super) fn requests(is_tight: bool) -> usize {
-    requests_beside(WAITING.get(), is_tight)
+/// refused: if they stayed in the socket, they would take whatever room others leave.
+pub(super) fn requests(is_known: bool, is_tight: bool) -> usize {
+    requests_beside(WAITING.get(), is_known, is_tight)
 }
 
-fn requests_beside(waiting: usize, is_tight: bool) -> usize {
-    match waiting < MANY || is_tight {
-        true => USUAL,
-        false => FEW,
+fn requests_beside(waiting: usize, is_known: bool, is_tight: bool) -> usize {
+    match !is_tight && (is_known || waiting >= MANY) {
+        true => FEW,
+        false => USUAL,
     }
 }
 
@@ -68,10 +70,18 @@ mod tests {
     const EACH: u32 = 150;
 
     #[test]
-    fn a_connection_takes_fewer_while_many_wait() {
+    fn a_connection_takes_fewer_while_many_wait_and_once_it_was_served() {
         for (waiting, expected) in [(0, USUAL), (MANY - 1, USUAL), (MANY, FEW), (9999, FEW)] {
-            assert_eq!(requests_beside(waiting, false), expected, "{waiting}");
-            assert_eq!(requests_beside(waiting, true), USUAL, "{waiting}");
+            assert_eq!(
+                requests_beside(waiting, false, false),
+                expected,
+                "{waiting}"
+            );
+            assert_eq!(requests_beside(waiting, true, false), FEW, "{waiting}");
+            for is_known in [false, true] {
+                let tight = requests_beside(waiting, is_known, true);
+                assert_eq!(tight, USUAL, "{waiting}");
+            }
         }
     }
 
