@@ -45,7 +45,7 @@ up *args:
 bench *args="pair":
     cargo run --release -p outrigger-bench -- "$@"
 
-# The suites at their full sizes, one after the other, which takes about an hour. `OUTRIGGER_BIN` names the sidecars' program.
+# The suites at their full sizes, one after the other, which takes about an hour and a half. `OUTRIGGER_BIN` names the sidecars' program.
 full:
     OUTRIGGER_METADATA_CASES=10000 OUTRIGGER_DEADLINES=1000 OUTRIGGER_LATE_MILLIS=20 cargo test --workspace --test mesh -- c10_ c11_
     OUTRIGGER_REFUSED_CALLS=10000 OUTRIGGER_DRAINS=1000 cargo test --workspace --test mesh -- d1_ d7_
@@ -57,4 +57,6 @@ full:
     OUTRIGGER_SLOW_PEERS=1000 OUTRIGGER_SLOW_LATE_MILLIS=1000 cargo test --workspace --test mesh -- b3_ b7_ --test-threads=1
     OUTRIGGER_STREAM_MIB=4096 cargo test --workspace --test mesh -- streaming
     OUTRIGGER_SOAK_RATE=1000 OUTRIGGER_SOAK_SECONDS=600 cargo test --workspace --test mesh -- k2_
+    OUTRIGGER_ROTATION_SECONDS=60 OUTRIGGER_REGISTRY_AWAY_SECONDS=60 cargo test --workspace --test mesh -- rotation registry_away --test-threads=1
+    OUTRIGGER_SOAK_CALLS=10000 OUTRIGGER_SOAK_CHANNELS=1000 cargo test --workspace --test interop -- c6_
     OUTRIGGER_CASELIST_CALLS=1000 OUTRIGGER_CASELIST_CHANNELS=100 OUTRIGGER_CASELIST_CONCURRENT=1000 OUTRIGGER_CASELIST_PAUSE_MILLIS=20000 cargo test --workspace --test interop -- c5_ --test-threads=1

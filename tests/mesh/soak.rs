@@ -153,8 +153,8 @@ async fn drive(
     report
 }
 
-/// K2. `OUTRIGGER_SOAK_RATE` calls a second for `OUTRIGGER_SOAK_SECONDS`; a full run is 1,000 for 120 and takes `OUTRIGGER_BIN`, a
-/// release build of the sidecars.
+/// K2. `OUTRIGGER_SOAK_RATE` calls a second for `OUTRIGGER_SOAK_SECONDS`; the gate runs 1,000 for 120 as well, a full run 600, both with a
+/// release build of the sidecars in `OUTRIGGER_BIN`.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn k2_traffic_of_every_kind_fails_nowhere_and_leaves_nothing_behind() {
     let _alone = alone().await;
