@@ -38,11 +38,33 @@ pub async fn within<T, E: Display>(
     }
 }
 
+/// Load runs until then.
+pub async fn reached(end: Instant) {
+    let left = end.saturating_duration_since(Instant::now());
+    within(left + PATIENCE, "time passes", async || {
+        holds(Instant::now() >= end, "not yet")
+    })
+    .await;
+}
+
 /// Turns a condition into the answer `eventually` asks for.
 pub fn holds(condition: bool, seen: impl Display) -> Result<(), String> {
     if condition {
         Ok(())
     } else {
         Err(seen.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn an_end_far_away_is_reached() {
+        let end = Instant::now() + 3 * PATIENCE;
+        reached(end).await;
+        let late = end.elapsed();
+        assert!(late <= 2 * STEP, "{late:?}");
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use outrigger_tests::client::Call;
-use outrigger_tests::eventually::holds;
+use outrigger_tests::eventually::{holds, reached};
 use outrigger_tests::load::Load;
 use outrigger_tests::mesh::Service;
 use outrigger_tests::{Mesh, eventually, settings};
@@ -14,14 +14,6 @@ use crate::ECHO;
 const RATE: u64 = 200;
 /// From the moment of the loss until no call may fail any more.
 const GRACE: Duration = Duration::from_secs(1);
-
-async fn passes(duration: Duration) {
-    let end = Instant::now() + duration;
-    eventually("time passes", async || {
-        holds(Instant::now() >= end, "not yet")
-    })
-    .await;
-}
 
 #[tokio::test]
 async fn a_lost_application_costs_nothing_after_a_second() {
@@ -64,7 +56,7 @@ async fn lose(fault: impl AsyncFnOnce(&mut Mesh)) {
             .await;
             let lost = Instant::now();
             fault(mesh).await;
-            passes(settings::seconds("INSTANCE_LOST", 5)).await;
+            reached(lost + settings::seconds("INSTANCE_LOST", 5)).await;
             let report = load.stop().await;
             assert!(report.calls > RATE, "{} calls", report.calls);
             report.expect_no_failures_after(lost + GRACE);

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use outrigger_tests::client::{Call, Stream};
-use outrigger_tests::eventually::holds;
+use outrigger_tests::eventually::reached;
 use outrigger_tests::figure::tell;
 use outrigger_tests::load::Load;
 use outrigger_tests::mesh::Service;
@@ -157,10 +157,7 @@ async fn d5_everything_is_replaced_without_a_failed_call() {
                 }
                 mesh.registry.stop().await;
                 mesh.registry.start().await;
-                eventually("the round is over", async || {
-                    holds(begun.elapsed() >= lasts, "not yet")
-                })
-                .await;
+                reached(begun + lasts).await;
             }
             let report = load.stop().await;
             let cut = streams.stop().await;

@@ -7,7 +7,7 @@ use outrigger_proto::shop::inventory::v1::{
     CreateReservationRequest, GetStockRequest, reservation,
 };
 use outrigger_tests::client::Call;
-use outrigger_tests::eventually::holds;
+use outrigger_tests::eventually::{holds, reached};
 use outrigger_tests::load::{Load, Report};
 use outrigger_tests::sidecar::Sidecar;
 use outrigger_tests::upstream::Address;
@@ -79,11 +79,7 @@ async fn lose(victim: impl FnOnce(&Shop, &std::collections::BTreeMap<String, u32
     let processes = shop.processes().await;
     let lost = Instant::now();
     process::signal(victim(&shop, &processes), Signal::KILL);
-    let end = lost + settings::seconds("INSTANCE_LOST", 5);
-    eventually("time passes", async || {
-        holds(Instant::now() >= end, "not yet")
-    })
-    .await;
+    reached(lost + settings::seconds("INSTANCE_LOST", 5)).await;
     let report: Report = load.stop().await;
     assert!(report.calls > RATE * 3, "{} calls", report.calls);
     report.expect_no_failures_after(lost + GRACE);

@@ -340,7 +340,11 @@ fn slow() -> [(Attack, Outcome); 3] {
         ),
         // RUSTSEC-2026-0258.
         (
-            paced("tiny data frames", byte_by_byte),
+            Attack {
+                // Else its answers fill the connection's window after a second, and its streams their bound.
+                opening: wide,
+                ..paced("tiny data frames", byte_by_byte)
+            },
             Outcome::Harmless(&[]),
         ),
     ]
