@@ -24,8 +24,8 @@ struct Addresses {
 }
 
 pub(crate) async fn start(folder: &Path, application: SocketAddr) -> anyhow::Result<Topology> {
-    let program = build().await?;
-    let registry = start_registry(&program, folder).await?;
+    let programs = Programs::find().await?;
+    let registry = start_registry(&programs.outrigger, folder).await?;
     fetch_certificate(folder, &registry.address).await?;
     let contract = folder.join("contract.binpb");
     let set = outrigger_proto::contract(SERVICE).context("the catalogue's contract")?;
@@ -39,7 +39,7 @@ pub(crate) async fn start(folder: &Path, application: SocketAddr) -> anyhow::Res
          [limits.mesh]\nconnections_per_peer = 1024\ntls_handshakes_per_second = 10000\n"
     );
     let (callee, callee_addresses) = start_sidecar(
-        &program,
+        &programs.sidecar,
         folder,
         &registry.address,
         "callee",
@@ -52,7 +52,7 @@ pub(crate) async fn start(folder: &Path, application: SocketAddr) -> anyhow::Res
          [[upstream]]\nname = \"{SERVICE}\"\ncontract = \"{contract}\"\n"
     );
     let (caller, caller_addresses) = start_sidecar(
-        &program,
+        &programs.sidecar,
         folder,
         &registry.address,
         "caller",
@@ -128,35 +128,48 @@ pub(crate) async fn assert_observed(
     Ok(())
 }
 
-/// The program that this workspace builds in the profile of this one, unless `OUTRIGGER_BIN` names it.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the program's edge to its environment"
-)]
-async fn build() -> anyhow::Result<PathBuf> {
-    if let Some(path) = std::env::var_os("OUTRIGGER_BIN") {
-        return Ok(PathBuf::from(path));
+/// A registry's and a sidecar's.
+struct Programs {
+    outrigger: PathBuf,
+    sidecar: PathBuf,
+}
+
+impl Programs {
+    /// What this workspace builds in the profile of this one, unless `OUTRIGGER_BIN` names an `outrigger` that a `sidecar` lies beside.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the program's edge to its environment"
+    )]
+    async fn find() -> anyhow::Result<Self> {
+        if let Some(path) = std::env::var_os("OUTRIGGER_BIN") {
+            return Self::beside(PathBuf::from(path));
+        }
+        let own = std::env::current_exe()?;
+        let folder = own.parent().context("a folder")?;
+        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let mut command = Command::new(cargo);
+        command
+            .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+            .args(["build", "--quiet", "-p", "outrigger", "-p"])
+            .args(["outrigger-sidecar", "--bin", "outrigger", "--bin"])
+            .args(["sidecar", "--target-dir"])
+            .arg(folder.parent().context("a target folder")?);
+        if folder.ends_with("release") {
+            command.arg("--release");
+        }
+        ensure!(command.status().await?.success(), "cargo build failed");
+        Self::beside(folder.join("outrigger"))
     }
-    let own = std::env::current_exe()?;
-    let folder = own.parent().context("a folder")?;
-    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command
-        .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
-        .args([
-            "build",
-            "--quiet",
-            "--package",
-            "outrigger",
-            "--bin",
-            "outrigger",
-            "--target-dir",
-        ])
-        .arg(folder.parent().context("a target folder")?);
-    if folder.ends_with("release") {
-        command.arg("--release");
+
+    fn beside(outrigger: PathBuf) -> anyhow::Result<Self> {
+        let sidecar = outrigger.with_file_name("sidecar");
+        ensure!(
+            sidecar.exists(),
+            "{} is not there; build it: cargo build --release -p outrigger -p outrigger-sidecar --bin sidecar",
+            sidecar.display()
+        );
+        Ok(Self { outrigger, sidecar })
     }
-    ensure!(command.status().await?.success(), "cargo build failed");
-    Ok(folder.join("outrigger"))
 }
 
 struct Registry {
@@ -237,7 +250,7 @@ async fn start_sidecar(
     );
     std::fs::write(&file, text)?;
     let mut command = Command::new(program);
-    command.arg("sidecar").arg("--config").arg(&file);
+    command.arg("--config").arg(&file);
     let process = Process::start(
         &format!("sidecar {name}"),
         command,
