@@ -1,9 +1,6 @@
 //! What a process that is a sidecar asks of the machine it runs on. Nothing here is needed to be correct; all of it was measured
 //! (`bench/README.md`).
 
-#[cfg(target_os = "linux")]
-mod pages;
-
 /// glibc's tunables, one `name=value` after the other between colons (glibc manual, 39).
 const TUNABLES: &str = "GLIBC_TUNABLES";
 /// From how many bytes on `memcpy` uses the processor's string instruction.
@@ -16,15 +13,6 @@ pub fn use_small_pages() {
     #[cfg(target_os = "linux")]
     if let Err(error) = rustix::thread::disable_transparent_huge_pages(true) {
         tracing::debug!(%error, "huge pages stay on");
-    }
-}
-
-/// Gives back the pages of the program that starting up touched and serving does not. To be called once what starts has started.
-pub fn give_back_pages() {
-    #[cfg(target_os = "linux")]
-    {
-        let bytes = pages::give_back();
-        tracing::debug!(bytes, "gave back the program's pages");
     }
 }
 

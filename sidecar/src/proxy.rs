@@ -21,7 +21,7 @@ use crate::config::{Address, Config, Edge};
 use crate::control::{Control, Start};
 use crate::identity::{self, Current, connect_ca};
 use crate::snapshot::{self, Shared};
-use crate::{connect, machine, tls};
+use crate::{connect, tls};
 
 /// A connection that carries calls.
 mod accepted;
@@ -228,8 +228,9 @@ impl Proxy {
             shutdown: stop.clone(),
         });
 
-        let once_ready = once_ready(Arc::clone(&readiness), predecessor);
-        tasks.spawn(stop.clone().run_until_cancelled_owned(once_ready));
+        if let Some(predecessor) = predecessor {
+            tasks.spawn(dismiss(predecessor, Arc::clone(&readiness), stop.clone()));
+        }
         let (how, ended) = tokio::select! {
             () = shutdown.begin.cancelled() => (How::Leaving, Ok(())),
             () = replaced(door, offered, &stop) => (How::Replaced, Ok(())),
@@ -357,13 +358,12 @@ fn open(path: &std::path::Path) -> Result<Door, Error> {
     })
 }
 
-/// Lets the replaced process go as soon as this one can take over everything it does, and what only starting up needed.
-async fn once_ready(readiness: Arc<Readiness>, predecessor: Option<Predecessor>) {
-    readiness.ready().await;
-    if let Some(predecessor) = predecessor {
-        predecessor.dismiss();
+/// Lets the replaced process go as soon as this one can take over everything it does.
+async fn dismiss(predecessor: Predecessor, readiness: Arc<Readiness>, stop: CancellationToken) {
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = readiness.ready() => predecessor.dismiss(),
     }
-    machine::give_back_pages();
 }
 
 /// Written beside and renamed, so that whoever waits for the file reads all of it.
