@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderValue, Method, Uri};
 use http_body::Frame;
 use http_body_util::{BodyExt as _, StreamBody};
 use tokio::io::duplex;
-use tokio::task::LocalSet;
+use tokio::task::{JoinHandle, LocalSet};
 use tokio_util::sync::CancellationToken;
 
 use super::*;
@@ -92,26 +92,49 @@ async fn outcome(client: Rc<Client>) -> Result<bool, Error> {
     Ok(true)
 }
 
+/// Our client and our server on one connection.
+struct Pair {
+    client: Rc<Client>,
+    leave: CancellationToken,
+    driven: JoinHandle<std::io::Result<()>>,
+    serving: JoinHandle<()>,
+}
+
+impl Pair {
+    fn new(accepted: Accepted) -> Self {
+        let (near, far) = duplex(64 << 10);
+        let leave = CancellationToken::new();
+        let ending = Ending {
+            leave: leave.clone().cancelled_owned(),
+            cut: std::future::pending(),
+        };
+        let serving = serve(far, Rc::new(accepted), ending, TaskTracker::new());
+        let setup = Setup::of(Connection::new(Scope::Mesh));
+        let (client, mut driver): (_, client::Driver<_>) = connect(near, &setup);
+        let driven = async move { std::future::poll_fn(|cx| driver.poll(cx)).await };
+        Self {
+            client,
+            leave,
+            driven: tokio::task::spawn_local(driven),
+            serving: tokio::task::spawn_local(serving),
+        }
+    }
+
+    async fn ends_in_order(self) {
+        self.driven.await.unwrap().expect("an end in order");
+        self.serving.await.unwrap();
+    }
+}
+
 /// One connection that is drained with calls in flight, and more begun while it is. How many were answered, and how many not taken.
 async fn drained(before: usize, between: usize, settle: usize) -> (usize, usize) {
-    let (near, far) = duplex(64 << 10);
-    let leave = CancellationToken::new();
-    let ending = Ending {
-        leave: leave.clone().cancelled_owned(),
-        cut: std::future::pending(),
-    };
-    let tasks = TaskTracker::new();
-    let serving = tokio::task::spawn_local(serve(far, Rc::new(accepted()), ending, tasks.clone()));
-    let setup = Setup::of(Connection::new(Scope::Mesh));
-    let (client, mut driver): (_, client::Driver<_>) = connect(near, &setup);
-    let driven =
-        tokio::task::spawn_local(async move { std::future::poll_fn(|cx| driver.poll(cx)).await });
-    let begin = || tokio::task::spawn_local(outcome(Rc::clone(&client)));
+    let pair = Pair::new(accepted());
+    let begin = || tokio::task::spawn_local(outcome(Rc::clone(&pair.client)));
     let mut calls: Vec<_> = (0..before).map(|_| begin()).collect();
     for _ in 0..settle {
         tokio::task::yield_now().await;
     }
-    leave.cancel();
+    pair.leave.cancel();
     for _ in 0..between {
         calls.push(begin());
         tokio::task::yield_now().await;
@@ -120,8 +143,7 @@ async fn drained(before: usize, between: usize, settle: usize) -> (usize, usize)
     for call in calls {
         answered += usize::from(call.await.unwrap().expect("neither lost nor failed"));
     }
-    driven.await.unwrap().expect("an end in order");
-    serving.await.unwrap();
+    pair.ends_in_order().await;
     (answered, before + between - answered)
 }
 
@@ -283,24 +305,12 @@ async fn is_known_behind(calls: u32, room: u64) -> bool {
         metrics: Metrics::new(Arc::default(), crate::memory::Account::new(room)),
         ..accepted()
     };
-    let (near, far) = duplex(64 << 10);
-    let leave = CancellationToken::new();
-    let ending = Ending {
-        leave: leave.clone().cancelled_owned(),
-        cut: std::future::pending(),
-    };
-    let tasks = TaskTracker::new();
-    let serving = tokio::task::spawn_local(serve(far, Rc::new(accepted), ending, tasks));
-    let setup = Setup::of(Connection::new(Scope::Mesh));
-    let (client, mut driver): (_, client::Driver<_>) = connect(near, &setup);
-    let driven =
-        tokio::task::spawn_local(async move { std::future::poll_fn(|cx| driver.poll(cx)).await });
+    let pair = Pair::new(accepted);
     for _ in 0..=calls {
-        assert!(outcome(Rc::clone(&client)).await.unwrap());
+        assert!(outcome(Rc::clone(&pair.client)).await.unwrap());
     }
-    leave.cancel();
-    driven.await.unwrap().unwrap();
-    serving.await.unwrap();
+    pair.leave.cancel();
+    pair.ends_in_order().await;
     known.get()
 }
 
