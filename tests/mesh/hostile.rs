@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use outrigger_tests::eventually::{holds, within};
+use outrigger_tests::figure::quantile;
 use outrigger_tests::good::{self, Good};
 use outrigger_tests::mesh::Service;
 use outrigger_tests::raw::{self, END_HEADERS, END_STREAM, Frame, Raw, frame, kind};
@@ -46,16 +48,16 @@ async fn echo(raw: &mut Raw, stream: u32) -> Vec<Frame> {
     answered.expect("the connection is still there").0
 }
 
-/// The longest of many echoes.
-async fn slowest_echo(raw: &mut Raw, streams: impl Iterator<Item = u32>) -> Duration {
-    let mut slowest = Duration::ZERO;
+/// How long each of many echoes took.
+async fn echoes(raw: &mut Raw, streams: impl Iterator<Item = u32>) -> Vec<Duration> {
+    let mut took = Vec::new();
     for stream in streams {
         let begun = Instant::now();
         let between = echo(raw, stream).await;
         assert!(between.iter().all(|frame| frame.goaway().is_none()));
-        slowest = slowest.max(begun.elapsed());
+        took.push(begun.elapsed());
     }
-    slowest
+    took
 }
 
 fn odd(from: u32, count: u32) -> impl Iterator<Item = u32> {
@@ -78,42 +80,43 @@ async fn b4_ninety_nine_stalled_streams_of_tiny_messages_leave_the_hundredth_alo
             raw.send(&frame(kind::SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 0]))
                 .await;
             raw.send(&window(0, 1 << 30)).await;
-            let quiet = slowest_echo(&mut raw, odd(1, 50)).await;
+            let mut streams = (1..).step_by(2);
+            // The first pays for the connections.
+            echoes(&mut raw, streams.by_ref().take(1)).await;
+            let quiet = quantile(&echoes(&mut raw, streams.by_ref().take(200)).await, 99);
+            let bar = (quiet * 2).max(Duration::from_millis(250));
             let before = pids.map(process::peak_resident);
-            for stream in odd(1001, 99) {
+            for stream in streams.by_ref().take(99) {
                 raw.send(&head(stream, "/test.Echo/Drip", END_STREAM)).await;
             }
-            // Until every window is full, everybody is busy filling them, the application first of all.
-            for stream in odd(1901, 40) {
-                if slowest_echo(&mut raw, odd(stream, 1)).await < quiet {
-                    break;
-                }
-            }
-            let busy = slowest_echo(&mut raw, odd(2001, 50)).await;
+            // Until then everybody is busy filling them, the application first of all.
+            within(Duration::from_secs(60), "every window is full", async || {
+                let took = echoes(&mut raw, streams.by_ref().take(5)).await;
+                let calm = (quiet * 2).max(Duration::from_millis(50));
+                let is_calm = took.iter().all(|took| *took <= calm);
+                holds(is_calm, format!("quiet {quiet:?}, now {took:?}"))
+            })
+            .await;
+            let busy = quantile(&echoes(&mut raw, streams.by_ref().take(200)).await, 99);
 
             // The requests' direction.
             let mut tiny = Vec::new();
-            for stream in odd(3001, 99) {
+            for stream in streams.by_ref().take(99) {
                 raw.send(&head(stream, "/test.Echo/Stall", 0)).await;
                 let message = frame(kind::DATA, 0, stream, &[0; 16]);
                 tiny.extend(message.repeat(messages));
             }
             // The application holds them: its own windows are wide.
-            let mut sent = 0;
-            let mut next = 4001;
-            let mut slowest = Duration::ZERO;
-            while sent < tiny.len() {
-                let slice = &tiny[sent..tiny.len().min(sent + (64 << 10))];
-                let whole = slice.len() - slice.len() % 25;
-                raw.send(&slice[..whole]).await;
-                sent += whole;
-                slowest = slowest.max(slowest_echo(&mut raw, odd(next, 1)).await);
-                next += 2;
+            let mut took = Vec::new();
+            let whole = (64 << 10) / 25 * 25;
+            for slice in tiny.chunks(whole) {
+                raw.send(slice).await;
+                took.extend(echoes(&mut raw, streams.by_ref().take(10)).await);
             }
-            let bar = (quiet * 2).max(Duration::from_millis(250));
+            let stalled = quantile(&took, 99);
             assert!(
-                busy <= bar && slowest <= bar,
-                "slowest echo: quiet {quiet:?}, answers stalled {busy:?}, requests stalled {slowest:?}"
+                busy <= bar && stalled <= bar,
+                "p99 of echoes: quiet {quiet:?}, answers stalled {busy:?}, requests stalled {stalled:?}"
             );
             for (pid, before) in pids.into_iter().zip(before) {
                 let grown = process::peak_resident(pid).saturating_sub(before);
