@@ -40,6 +40,7 @@ use crate::error::{Error, Kind};
 use crate::grpc::is_grpc;
 use crate::memory::Room;
 use crate::observe::{Facts, trace};
+use crate::outcome::judge::REASON;
 use crate::stack::{Body, Call, Dispatch, Early, Parts, Peer, Protocol, Reply};
 use turn::Waits;
 
@@ -260,11 +261,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Serving<IO> {
             ..Facts::default()
         };
         let call = decode(request, &stream, &accepted, Arc::clone(&self.empty), facts);
-        // A refusal is no service: whoever asked for too much would be known by it.
-        let is_refused = matches!(call.room, Room::Refused);
         self.tasks.spawn_local(async move {
             drop(waiting);
-            if serve_stream(&accepted, call, stream).await && !is_refused {
+            if serve_stream(&accepted, call, stream).await {
                 guard.answered();
             }
         });
@@ -291,7 +290,8 @@ impl Drop for Open {
     }
 }
 
-/// One call, from its head to the last byte of its reply; whether that was sent whole.
+/// One call, from its head to the last byte of its reply; whether that was sent whole. An error of ours is no service: whoever asked for
+/// too much would be known by it.
 async fn serve_stream(accepted: &Accepted, call: Call, stream: Rc<Handle>) -> bool {
     let mut dispatched = Rc::clone(&accepted.dispatch).dispatch(call);
     let reply = std::future::poll_fn(|cx| match stream.mailbox().poll_broken(cx) {
@@ -308,7 +308,8 @@ async fn serve_stream(accepted: &Accepted, call: Call, stream: Rc<Handle>) -> bo
         }
         Some(Ok(reply)) => {
             drop(dispatched);
-            answer(accepted, reply, stream).await
+            let is_answer = !reply.headers.contains_key(REASON);
+            answer(accepted, reply, stream).await && is_answer
         }
     }
 }
@@ -419,7 +420,7 @@ fn refuse_headers(is_grpc: bool, stream: &Handle, limits: &Connection) {
         );
         fields.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
         fields.insert("grpc-status", HeaderValue::from_static("8"));
-        fields.insert("x-outrigger-reason", HeaderValue::from_static("too_large"));
+        fields.insert(REASON, HeaderValue::from_static("too_large"));
         if let Ok(message) = HeaderValue::try_from(message) {
             fields.insert("grpc-message", message);
         }

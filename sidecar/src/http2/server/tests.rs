@@ -292,17 +292,21 @@ async fn b1_who_makes_us_reset_on_and_on_is_not_waited_for() {
     }
 }
 
-/// Whether a connection counts as served behind so many calls, of which the account refuses all or none.
-async fn is_known_behind(calls: u32, room: u64) -> bool {
+/// Whether a connection counts as served behind so many calls, answered with that reason or by the application.
+async fn is_known_behind(calls: u32, reason: Option<&'static str>) -> bool {
     let known = Rc::new(Cell::new(false));
     let told = Rc::clone(&known);
     let dispatch = Boxed(move |call: Call| {
         told.set(call.facts.is_known);
-        application(0, call)
+        async move {
+            let mut reply = application(0, call).await?;
+            let reason = reason.map(|reason| (REASON, HeaderValue::from_static(reason)));
+            reply.headers.extend(reason);
+            Ok(reply)
+        }
     });
     let accepted = Accepted {
         dispatch: Rc::new(dispatch),
-        metrics: Metrics::new(Arc::default(), crate::memory::Account::new(room)),
         ..accepted()
     };
     let pair = Pair::new(accepted);
@@ -318,13 +322,14 @@ async fn is_known_behind(calls: u32, room: u64) -> bool {
 async fn who_was_only_refused_was_not_served() {
     LocalSet::new()
         .run_until(async {
-            for (calls, room, expected) in [
-                (KNOWN - 1, u64::MAX, false),
-                (KNOWN, u64::MAX, true),
-                (2 * KNOWN, 0, false),
+            for (calls, reason, expected) in [
+                (KNOWN - 1, None, false),
+                (KNOWN, None, true),
+                (2 * KNOWN, Some("overloaded"), false),
+                (2 * KNOWN, Some("deadline_exceeded"), false),
             ] {
-                let is_known = is_known_behind(calls, room).await;
-                assert_eq!(is_known, expected, "{calls} calls, room for {room}");
+                let is_known = is_known_behind(calls, reason).await;
+                assert_eq!(is_known, expected, "{calls} calls, {reason:?}");
             }
         })
         .await;
