@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crate::balance::endpoint::Endpoint;
 use crate::connect::{Application, Pool};
 use crate::error::Error;
-use crate::http2::client::Client;
+use crate::http2::client::{Client, Share};
 use crate::stack::{Call, Reply};
 
 /// One attempt on a pooled mTLS connection to `endpoint`. The reply's body drives what is left of the request's; dropping this future or
@@ -30,7 +30,8 @@ pub async fn to_application(application: &Rc<Application>, call: Call) -> Result
     if application.speaks_http1(call.protocol) {
         return application.call_http1(call).await;
     }
-    let client = writable(async || application.acquire().await).await?;
+    let share = Share::of_caller(call.facts.is_known);
+    let client = writable(async || application.acquire(share).await).await?;
     client.call(call).await
 }
 

@@ -5,10 +5,11 @@ use std::future::Future as _;
 use std::io;
 use std::rc::Rc;
 use std::task::Poll;
-use std::time::Duration;
 
+use futures::FutureExt as _;
+use futures::future::Shared;
 use http::uri::Scheme;
-use tokio::sync::Mutex;
+use tokio::sync::oneshot;
 use tokio::time::error::Elapsed;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -21,11 +22,14 @@ use crate::config::{Address, AppProtocol, Limits};
 use crate::error::{Error, Kind};
 use crate::http1;
 use crate::http2;
-use crate::http2::client::{Client, Driver, Setup, connect};
+use crate::http2::client::{Client, Driver, Setup, Share, connect};
 use crate::stack::{Call, Protocol, Reply};
 
 /// HTTP/2 connections, at most; each carries what the application takes.
 const MOST: usize = 16;
+
+/// A connection being made; all who wait hear what became of it.
+type Dialing = Shared<oneshot::Receiver<Result<Rc<Client>, Rc<io::Error>>>>;
 
 /// What is needed to reach the application.
 #[derive(Debug)]
@@ -48,7 +52,7 @@ pub struct Application {
     idle: Rc<http1::client::Idle<Plain>>,
     exchanges: http1::client::Setup,
     /// One dial at a time: a burst of calls must not become a burst of connections.
-    dialing: Mutex<()>,
+    dialing: RefCell<Option<Dialing>>,
 }
 
 // === impl Application ===
@@ -76,7 +80,7 @@ impl Application {
             exchanges,
             connections: RefCell::default(),
             idle: Rc::default(),
-            dialing: Mutex::default(),
+            dialing: RefCell::default(),
         })
     }
 
@@ -92,34 +96,73 @@ impl Application {
 
     /// A connection for bytes that are no calls.
     pub(crate) async fn dial(&self) -> Result<Plain, Error> {
-        self.reach().await
+        let reached = self.reach().await;
+        reached.map_err(|err| unreachable(&self.parts.address, &err))
     }
 
-    /// An HTTP/2 connection with room for one more call.
-    pub(crate) async fn acquire(self: &Rc<Self>) -> Result<Rc<Client>, Error> {
-        if let Some(client) = self.choose() {
-            return Ok(client);
+    /// An HTTP/2 connection with room for one more call, of a caller that has that share.
+    pub(crate) async fn acquire(self: &Rc<Self>, share: Share) -> Result<Rc<Client>, Error> {
+        loop {
+            if let Some(client) = self.choose(share) {
+                return Ok(client);
+            }
+            if self.connections.borrow().len() >= MOST {
+                return Err(Error::unprocessed(
+                    Kind::Overloaded,
+                    "the application takes no further call on any connection",
+                ));
+            }
+            let made = self.another().await?;
+            if made.is_closed() {
+                // Its call hears so; an application that ends what it accepts is not dialled again and again.
+                return Ok(made);
+            }
         }
-        let _one = self.dialing.lock().await;
-        if let Some(client) = self.choose() {
-            return Ok(client);
+    }
+
+    /// Waits for the connection that is being made. A call that gives up leaves it to the next one.
+    async fn another(self: &Rc<Self>) -> Result<Rc<Client>, Error> {
+        let dialing = self
+            .dialing
+            .borrow_mut()
+            .get_or_insert_with(|| self.make())
+            .clone();
+        match dialing.await {
+            Ok(Ok(client)) => Ok(client),
+            Ok(Err(err)) => Err(unreachable(&self.parts.address, &err)),
+            Err(_) => Err(Error::unsent(
+                "the connection to the application was given up",
+            )),
         }
-        if self.connections.borrow().len() >= MOST {
-            return Err(Error::unprocessed(
-                Kind::Overloaded,
-                "the application takes no further call on any connection",
-            ));
-        }
-        let io = self.reach().await?;
-        let (client, mut driver) = connect(io, &self.setup);
-        self.greet(&client, &mut driver).await;
-        self.connections.borrow_mut().push(Rc::clone(&client));
+    }
+
+    /// Makes a connection and drives it.
+    fn make(self: &Rc<Self>) -> Dialing {
+        let (tell, told) = oneshot::channel();
         let application = Rc::clone(self);
-        let driven = Rc::clone(&client);
-        self.parts
-            .tasks
-            .spawn_local(async move { application.drive(&driven, driver).await });
-        Ok(client)
+        self.parts.tasks.spawn_local(async move {
+            let made = application.connected().await;
+            application.dialing.take();
+            match made {
+                Ok((client, driver)) => {
+                    application
+                        .connections
+                        .borrow_mut()
+                        .push(Rc::clone(&client));
+                    // Nobody may wait any more.
+                    let _ = tell.send(Ok(Rc::clone(&client)));
+                    application.drive(&client, driver).await;
+                }
+                Err(err) => drop(tell.send(Err(Rc::new(err)))),
+            }
+        });
+        told.shared()
+    }
+
+    async fn connected(&self) -> io::Result<(Rc<Client>, Driver<Plain>)> {
+        let (client, mut driver) = connect(self.reach().await?, &self.setup);
+        self.greet(&client, &mut driver).await;
+        Ok((client, driver))
     }
 
     /// Waits for the application's SETTINGS: a burst before them may be more than it takes, and some do not refuse what is. One that
@@ -137,25 +180,19 @@ impl Application {
     pub(crate) async fn call_http1(&self, call: Call) -> Result<Reply, Error> {
         let ready = match self.idle.take() {
             Some(ready) => ready,
-            None => http1::client::Ready::new(self.reach().await?),
+            None => http1::client::Ready::new(self.dial().await?),
         };
         http1::client::call(&self.idle, ready, call, &self.exchanges).await
     }
 
-    fn choose(&self) -> Option<Rc<Client>> {
-        choice::first_light(&self.connections.borrow(), MOST)
+    fn choose(&self, share: Share) -> Option<Rc<Client>> {
+        choice::first_light(&self.connections.borrow(), MOST, share)
     }
 
-    async fn reach(&self) -> Result<Plain, Error> {
-        let limit: Duration = self.parts.limits.connect.application_timeout;
-        match timeout(limit, dial::local(&self.parts.address)).await {
-            Ok(Ok(io)) => Ok(io),
-            Ok(Err(err)) => Err(unreachable(&self.parts.address, &err)),
-            Err(_) => Err(unreachable(
-                &self.parts.address,
-                &io::ErrorKind::TimedOut.into(),
-            )),
-        }
+    async fn reach(&self) -> io::Result<Plain> {
+        let limit = self.parts.limits.connect.application_timeout;
+        let dialed = timeout(limit, dial::local(&self.parts.address)).await;
+        dialed.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
     }
 
     async fn drive(&self, client: &Rc<Client>, mut driver: Driver<Plain>) {
@@ -206,4 +243,60 @@ fn unreachable(address: &Address, err: &io::Error) -> Error {
         Kind::NoEndpoint,
         format!("the application on {address} cannot be reached: {err}"),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt as _;
+    use tokio::net::TcpListener;
+    use tokio::task::LocalSet;
+
+    use super::*;
+
+    async fn listening() -> (TcpListener, Rc<Application>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let application = Application::new(Parts {
+            address: Address::Tcp(listener.local_addr().unwrap()),
+            protocol: AppProtocol::Grpc,
+            limits: Limits::default(),
+            tasks: TaskTracker::new(),
+            cut: CancellationToken::new(),
+            bounds: http2::Metrics::default(),
+        });
+        (listener, application)
+    }
+
+    /// It accepts and says nothing, as one does that has no time.
+    #[tokio::test]
+    async fn a_call_that_gives_up_leaves_the_connection_being_made_to_the_next() {
+        let test = async {
+            let (listener, application) = listening().await;
+            let mut first = Box::pin(application.acquire(Share::All));
+            let (_silent, _) = tokio::select! {
+                accepted = listener.accept() => accepted.unwrap(),
+                _ = &mut first => panic!("nobody has accepted yet"),
+            };
+            drop(first);
+            let next = application.acquire(Share::All).await;
+            assert!(next.is_ok_and(|client| !client.is_closed()));
+            assert!(listener.accept().now_or_never().is_none(), "dialled again");
+        };
+        LocalSet::new().run_until(test).await;
+    }
+
+    #[tokio::test]
+    async fn an_application_that_ends_what_it_accepts_is_dialled_once_a_call() {
+        let test = async {
+            let (listener, application) = listening().await;
+            let mut call = Box::pin(application.acquire(Share::All));
+            let (ended, _) = tokio::select! {
+                accepted = listener.accept() => accepted.unwrap(),
+                _ = &mut call => panic!("nobody has accepted yet"),
+            };
+            drop(ended);
+            assert!(call.await.is_ok_and(|client| client.is_closed()));
+            assert!(listener.accept().now_or_never().is_none(), "dialled again");
+        };
+        LocalSet::new().run_until(test).await;
+    }
 }

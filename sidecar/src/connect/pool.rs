@@ -29,7 +29,7 @@ use crate::balance::endpoint::Endpoint;
 use crate::config::{Limits, Scope};
 use crate::error::{Error, Kind};
 use crate::http2;
-use crate::http2::client::{Client, PingTimes, Setup};
+use crate::http2::client::{Client, PingTimes, Setup, Share};
 use crate::http2::meter::Limit;
 use crate::identity::{Current, Material, now};
 use crate::tls;
@@ -416,7 +416,7 @@ impl Pool {
             .connections
             .borrow()
             .iter()
-            .all(|other| Rc::ptr_eq(other, client) || !other.has_room())
+            .all(|other| Rc::ptr_eq(other, client) || !other.has_room(Share::All))
             && entry.wanted()
             && Instant::now() < expiry
         {
@@ -474,7 +474,7 @@ impl Entry {
     }
 
     fn choose(&self) -> Option<Rc<Client>> {
-        choice::first_light(&self.connections.borrow(), MOST)
+        choice::first_light(&self.connections.borrow(), MOST, Share::All)
     }
 
     /// Whether calls have a place when `client` takes none.

@@ -60,6 +60,14 @@ pub(crate) struct Client {
     ample: usize,
 }
 
+/// How much of a connection a call may use up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Share {
+    All,
+    /// An eighth is left for callers that have been served before.
+    OfTheUnknown,
+}
+
 /// Why a connection ended with calls on it.
 #[derive(Debug)]
 enum Ended {
@@ -132,6 +140,25 @@ where
     (client, driver)
 }
 
+// === impl Share ===
+
+impl Share {
+    pub(crate) fn of_caller(is_known: bool) -> Self {
+        match is_known {
+            true => Self::All,
+            false => Self::OfTheUnknown,
+        }
+    }
+
+    /// Of so many streams. A server that takes one at a time takes it from anybody.
+    fn of(self, slots: usize) -> usize {
+        match self {
+            Self::All => slots,
+            Self::OfTheUnknown => slots - slots / 8,
+        }
+    }
+}
+
 // === impl Client ===
 
 impl Client {
@@ -142,13 +169,13 @@ impl Client {
     }
 
     /// Whether a call can be opened now.
-    pub(crate) fn has_slot(&self) -> bool {
-        self.takes_within(usize::MAX)
+    pub(crate) fn has_slot(&self, share: Share) -> bool {
+        self.takes_within(usize::MAX, share)
     }
 
     /// Whether it can, and neighbours that take nothing cannot hold it up.
-    pub(crate) fn has_room(&self) -> bool {
-        self.takes_within(self.ample)
+    pub(crate) fn has_room(&self, share: Share) -> bool {
+        self.takes_within(self.ample, share)
     }
 
     /// Whether hardly any of that room is taken.
@@ -159,9 +186,10 @@ impl Client {
         !self.is_closed.get() && self.shared.with(is_light)
     }
 
-    fn takes_within(&self, most: usize) -> bool {
-        let has_slot =
-            |connection: &Streams| connection.open_streams() < connection.slots().min(most);
+    fn takes_within(&self, most: usize, share: Share) -> bool {
+        let has_slot = |connection: &Streams| {
+            connection.open_streams() < share.of(connection.slots().min(most))
+        };
         !self.is_closed.get() && self.shared.with(has_slot)
     }
 

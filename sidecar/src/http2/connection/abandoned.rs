@@ -3,9 +3,10 @@
 //! Many servers end a connection, with everybody's calls, on which more than a few streams were reset before they took them, which a
 //! caller can bring about who opens many and hangs up. A peer that is busy may be slow to take them. It acknowledges SETTINGS in the
 //! order of frames (RFC 9113, 6.5.3), so once it has acknowledged some that we sent behind a stream, it has read that stream. A PING
-//! would tell the same, but servers of gRPC end connections for pings.
+//! would tell the same, but servers of gRPC end connections for pings. A stream that is answered was taken, and so were those before it:
+//! they are reset at once, lest the peer goes on with what nobody reads.
 
-use std::collections::VecDeque;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -21,8 +22,7 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 /// The streams, and what the peer was asked about them.
 #[derive(Debug, Default)]
 pub(super) struct Abandoned {
-    /// Oldest first.
-    waiting: VecDeque<u32>,
+    waiting: BTreeSet<u32>,
     /// Streams below it were taken.
     taken: u32,
     asked: Option<Question>,
@@ -39,9 +39,11 @@ struct Question {
 // === impl Abandoned ===
 
 impl Abandoned {
-    /// It answers a stream, so it has taken that one and those before it.
-    pub(super) fn answered(&mut self, stream: u32) {
+    /// It answers a stream, so it has taken that one and those before it; what may be reset now.
+    fn answered(&mut self, stream: u32) -> BTreeSet<u32> {
         self.taken = self.taken.max(stream + 1);
+        let rest = self.waiting.split_off(&self.taken);
+        std::mem::replace(&mut self.waiting, rest)
     }
 
     /// All that was asked is acknowledged; what may be reset now.
@@ -49,10 +51,12 @@ impl Abandoned {
         let Some(question) = self.asked.take() else {
             return Vec::new();
         };
-        self.taken = self.taken.max(question.behind);
-        let read = |stream: &&u32| **stream < question.behind;
-        let count = self.waiting.iter().take(AT_ONCE).take_while(read).count();
-        self.waiting.drain(..count).collect()
+        let read = self.waiting.range(..question.behind).take(AT_ONCE);
+        let read: Vec<u32> = read.copied().collect();
+        for stream in &read {
+            self.waiting.remove(stream);
+        }
+        read
     }
 
     /// Whether the peer is to be asked now, about all streams below `next`.
@@ -76,12 +80,19 @@ impl Abandoned {
 
 impl Connection {
     pub(super) fn abandon_when_taken(&mut self, stream: u32, now: Instant) {
-        if stream < self.abandoned.taken && self.abandoned.waiting.is_empty() {
+        if stream < self.abandoned.taken {
             self.reset(stream, Code::CANCEL);
             return;
         }
-        self.abandoned.waiting.push_back(stream);
+        self.abandoned.waiting.insert(stream);
         self.ask_about_abandoned(now);
+    }
+
+    /// The peer answers a stream.
+    pub(super) fn reset_answered(&mut self, stream: u32) {
+        for stream in self.abandoned.answered(stream) {
+            self.reset(stream, Code::CANCEL);
+        }
     }
 
     /// The peer has acknowledged all of our SETTINGS.

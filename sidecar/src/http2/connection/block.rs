@@ -102,7 +102,6 @@ impl Connection {
             .response()
             .map_err(|wrong| malformed(stream, wrong))?;
         self.part(stream, response.is_informational(), ends_stream)?;
-        self.abandoned.answered(stream);
         if response.is_informational() {
             self.count_informational(stream, told)?;
         } else {
@@ -115,6 +114,7 @@ impl Connection {
             ends_stream,
         });
         self.close_if_ended(stream);
+        self.reset_answered(stream);
         Ok(())
     }
 

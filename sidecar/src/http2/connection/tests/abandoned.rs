@@ -78,6 +78,19 @@ fn what_came_before_an_answered_stream_is_reset_at_once() {
     assert_eq!(kinds(&mut client), [kind::SETTINGS]);
 }
 
+/// One that is answered itself, and those before it.
+#[test]
+fn an_answer_has_all_reset_that_were_abandoned_before() {
+    let mut client = client();
+    abandon(&mut client, 20);
+    client.written();
+    client.hear(&head(25, 0, OK)).unwrap();
+    assert_eq!(kinds(&mut client), [kind::RST_STREAM; 13]);
+    client.hear(&head(39, 0, OK)).unwrap();
+    assert_eq!(kinds(&mut client), [kind::RST_STREAM; 7]);
+    assert_eq!(client.connection.open_streams(), 0);
+}
+
 #[test]
 fn a_peer_that_acknowledges_nothing_gets_them_in_the_end() {
     let mut client = client();
