@@ -37,6 +37,11 @@ fn is_end(stream: u32) -> impl Fn(&Frame) -> bool {
 
 /// A unary call, whatever the window its answer has by default; the frames that came meanwhile.
 async fn echo(raw: &mut Raw, stream: u32) -> Vec<Frame> {
+    ended_echo(raw, stream).await.0
+}
+
+/// The same, and the last frame of it.
+async fn ended_echo(raw: &mut Raw, stream: u32) -> (Vec<Frame>, Frame) {
     let message = frame(kind::DATA, END_STREAM, stream, &[0, 0, 0, 0, 0]);
     let call = [
         head(stream, "/test.Echo/Echo", 0),
@@ -45,7 +50,7 @@ async fn echo(raw: &mut Raw, stream: u32) -> Vec<Frame> {
     ];
     raw.send(&call.concat()).await;
     let answered = raw.until(is_end(stream)).await;
-    answered.expect("the connection is still there").0
+    answered.expect("the connection is still there")
 }
 
 /// How long each of many echoes took.
@@ -365,6 +370,54 @@ async fn b6_malformed_calls_do_not_wear_the_shared_connection_out() {
                 .iter()
                 .find(|request| ![ECHO, good::PATH].contains(&request.uri.path()));
             assert!(strange.is_none(), "{strange:?}");
+        })
+        .await;
+}
+
+/// Two data-plane threads open at most 16 connections each, with eight calls on each.
+#[tokio::test]
+async fn who_was_served_is_served_beside_strangers_who_take_the_whole_application() {
+    const STRANGERS: u32 = 6;
+    Mesh::builder()
+        .service(Service::new("orders").edge())
+        .settings("[limits.local]\nmax_concurrent_streams = 8\n")
+        .run(async |mesh| {
+            let orders = mesh.sidecar("orders");
+            let edge = orders.addresses.edge.as_ref().unwrap();
+            let mut served = Vec::new();
+            for _ in 0..8 {
+                let mut raw = Raw::connect(edge).await;
+                echoes(&mut raw, odd(1, 10)).await;
+                served.push(raw);
+            }
+            let before = mesh.upstream("orders").handled();
+            let mut strangers = Vec::new();
+            for _ in 0..STRANGERS {
+                let mut raw = Raw::connect(edge).await;
+                let calls: Vec<u8> = odd(1, 100)
+                    .flat_map(|stream| head(stream, "/test.Echo/Stall", END_STREAM))
+                    .collect();
+                raw.send(&calls).await;
+                strangers.push(raw);
+            }
+            eventually("all calls are taken or refused", async || {
+                let labels = ["reason=\"overloaded\""];
+                let refused = orders
+                    .metric("outrigger_call_outcomes_total", &labels)
+                    .await;
+                let taken = mesh.upstream("orders").handled() - before;
+                let all = u64::from(100 * STRANGERS);
+                let seen = format!("{taken} taken, {refused:?} refused");
+                holds(
+                    refused.is_some_and(|refused| taken + refused as u64 == all),
+                    seen,
+                )
+            })
+            .await;
+            for raw in &mut served {
+                let (_, end) = ended_echo(raw, 21).await;
+                assert_eq!(end.field("grpc-status"), Some("0"), "{:?}", end.fields);
+            }
         })
         .await;
 }

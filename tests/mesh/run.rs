@@ -85,7 +85,8 @@ async fn a_command_that_is_not_there_is_127() {
 #[tokio::test]
 async fn signals_are_passed_on() {
     with_mesh(async |_, file, address| {
-        let script = "trap 'exit 9' USR1; : > \"$0\"; while :; do sleep 0.05; done";
+        // A shell alone can wait for what has stopped itself.
+        let script = "trap 'kill -9 $!; exit 9' USR1; sh -c 'kill -STOP $$' & : > \"$0\"; wait";
         let mark = file.with_file_name("started");
         let child = run(&file, &[], &["sh", "-c", script, mark.to_str().unwrap()]);
         eventually("the application has begun", async || {
