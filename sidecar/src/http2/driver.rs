@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use bytes::{Buf as _, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
@@ -76,7 +77,7 @@ pub(super) struct Driver<IO> {
     io: IO,
     shared: Rc<Shared>,
     /// Bytes of a frame that is not whole, or of all that a turn left.
-    unread: Vec<u8>,
+    unread: BytesMut,
     /// A turn left whole frames.
     has_more: bool,
     crowd: Crowd,
@@ -143,7 +144,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
         Self {
             io,
             shared,
-            unread: Vec::new(),
+            unread: BytesMut::new(),
             has_more: false,
             crowd: Crowd::new(most_held),
             crowded: Alarm::default(),
@@ -265,10 +266,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
     fn look_again(&mut self) -> Result<usize, Over> {
         let taken = self.shared.receive(&self.unread, Instant::now());
         let taken = taken.map_err(Over::Fault)?;
-        self.unread.drain(..taken);
+        self.unread.advance(taken);
         self.has_more = self.shared.with(Connection::has_enough);
         if !self.has_more {
-            self.unread.shrink_to_fit();
+            self.unread = BytesMut::from(&*self.unread);
         }
         Ok(taken)
     }

@@ -1,16 +1,17 @@
 //! Calls that have arrived and whose tasks have not run. They run in the order in which they came, each connection's behind those of all
 //! others. Of a peer that has been served a turn takes so few that what their heads wrote is still in the processor's cache when their
 //! tasks read it. Of others it takes as many as they may open at the edge: what resets them again, or ends the connection, is mostly read
-//! in the same turn, and none of them runs. Where many peers send more heads than can be served, a connection takes few and leaves the
-//! rest in its socket, or all of them would be held at once and everybody would wait behind them.
+//! in the same turn, and none of them runs. Where many peers send more heads than can be served, one that was never served is heard a few
+//! at a time and leaves the rest in its socket, or all of them would be held at once and everybody would wait behind them.
 
 use std::cell::Cell;
 
-/// While so many of a thread's calls wait, a connection takes few.
-const MANY: usize = 256;
-/// What one takes in a turn, and what it takes then, or if it has been served.
+/// While so many of a thread's calls wait, those who were never served are heard last.
+const MANY: usize = 64;
+/// What one takes in a turn, what it takes if it has been served, and what it takes if it has not and many wait.
 const USUAL: usize = 128;
 const FEW: usize = 32;
+const LEAST: usize = 4;
 
 thread_local! {
     static WAITING: Cell<usize> = const { Cell::new(0) };
@@ -27,9 +28,11 @@ pub(super) fn requests(is_known: bool, is_tight: bool) -> usize {
 }
 
 fn requests_beside(waiting: usize, is_known: bool, is_tight: bool) -> usize {
-    match !is_tight && (is_known || waiting >= MANY) {
-        true => FEW,
-        false => USUAL,
+    match (is_known, waiting >= MANY) {
+        _ if is_tight => USUAL,
+        (true, _) => FEW,
+        (false, true) => LEAST,
+        (false, false) => USUAL,
     }
 }
 
@@ -70,18 +73,18 @@ mod tests {
     const EACH: u32 = 150;
 
     #[test]
-    fn a_connection_takes_fewer_while_many_wait_and_once_it_was_served() {
-        for (waiting, expected) in [(0, USUAL), (MANY - 1, USUAL), (MANY, FEW), (9999, FEW)] {
-            assert_eq!(
-                requests_beside(waiting, false, false),
-                expected,
-                "{waiting}"
-            );
-            assert_eq!(requests_beside(waiting, true, false), FEW, "{waiting}");
-            for is_known in [false, true] {
-                let tight = requests_beside(waiting, is_known, true);
-                assert_eq!(tight, USUAL, "{waiting}");
-            }
+    fn who_was_never_served_is_heard_last_while_many_wait() {
+        for (waiting, is_known, expected) in [
+            (0, false, USUAL),
+            (MANY - 1, false, USUAL),
+            (MANY, false, LEAST),
+            (9999, false, LEAST),
+            (0, true, FEW),
+            (9999, true, FEW),
+        ] {
+            let requests = requests_beside(waiting, is_known, false);
+            assert_eq!(requests, expected, "{waiting}, {is_known}");
+            assert_eq!(requests_beside(waiting, is_known, true), USUAL);
         }
     }
 
