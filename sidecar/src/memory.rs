@@ -132,6 +132,10 @@ impl Guard {
         &self.metrics
     }
 
+    pub(crate) fn bounds(&self) -> &Process {
+        &self.bounds
+    }
+
     /// New calls are to be refused.
     pub(crate) fn is_short(&self) -> bool {
         let is_short = self.level.load(Ordering::Relaxed) > 0 || self.buffered.is_short();

@@ -2,6 +2,8 @@
 //!
 //! Reports once, when the stream has ended; never waits for anything.
 
+pub(crate) mod lines;
+
 pub mod log;
 
 pub mod metrics;
@@ -219,7 +221,7 @@ impl Started {
                 .traces
                 .export(self.span(outcome, &service, &method));
         }
-        log::access(&log::Line {
+        let line = log::Line {
             direction: self.direction,
             peer: peer(&self.peer),
             service: &service,
@@ -232,6 +234,9 @@ impl Started {
             }),
             elapsed: outcome.elapsed,
             protocol: self.protocol,
+        };
+        log::access(&line, || {
+            self.shared.may_log(self.received + outcome.elapsed)
         });
     }
 

@@ -21,8 +21,10 @@ use crate::balance::endpoint::Endpoint;
 use crate::config::{self, Config};
 use crate::connect;
 use crate::contract::Contract;
+use crate::http2::meter::Limit;
 use crate::intention::Intentions;
 use crate::memory::Guard;
+use crate::observe::lines::Lines;
 use crate::observe::metrics::Metrics;
 use crate::observe::trace::Exporter;
 use crate::opaque;
@@ -69,6 +71,7 @@ pub struct Shared {
     /// Request bytes kept for repeats, over all calls.
     pub retry_bytes: Arc<Account>,
     pub ages: Ages,
+    lines: Lines,
     draining: AtomicBool,
     trust_domain: ArcSwapOption<String>,
     epoch: watch::Sender<u64>,
@@ -149,6 +152,7 @@ impl Shared {
                 Arc::new(Upstream::new(name, read(&upstream.contract)?, now)),
             );
         }
+        let memory = Guard::new(&config.limits, config.edge.is_some())?;
         let traces = Exporter::from_environment(&config.service, &config.instance, &config.version);
         Ok(Arc::new(Self {
             service: config.service.as_str().into(),
@@ -159,7 +163,8 @@ impl Shared {
             metrics: Metrics::default(),
             opaque: opaque::Metrics::default(),
             traces,
-            memory: Guard::new(&config.limits, config.edge.is_some())?,
+            lines: Lines::new(memory.bounds().access_log, now),
+            memory,
             clock: Clock(now),
             retry_bytes: Arc::default(),
             ages: Ages::default(),
@@ -175,6 +180,15 @@ impl Shared {
         self.metrics.register(registry);
         self.opaque.register(registry);
         registry.register_collector(Box::new(metrics::State(self.clone())));
+    }
+
+    /// Whether a call that was over then is logged.
+    pub(crate) fn may_log(&self, now: Instant) -> bool {
+        let may = self.lines.take(now);
+        if !may {
+            self.memory.metrics().hit_process(Limit::AccessLog);
+        }
+        may
     }
 
     /// Called by the identity source whenever the roots name the trust domain.

@@ -4,10 +4,13 @@
 /// Every bound has its test.
 mod row;
 
+use outrigger_tests::eventually::holds;
 use outrigger_tests::mesh::Service;
 use outrigger_tests::raw::{self, ACK, END_HEADERS, END_STREAM, Frame, Raw, frame, kind};
 use outrigger_tests::sidecar::Sidecar;
 use outrigger_tests::{Mesh, eventually, tls};
+
+use crate::ECHO;
 
 /// The same small numbers everywhere, so that a table suits all.
 const SETTINGS: &str = "max_concurrent_streams = 12
@@ -398,6 +401,31 @@ async fn who_says_nothing_or_stops_in_a_head_is_let_go_at_its_time() {
                 rises(orders, "edge", limit, 0.0).await;
             }
             neighbour_is_served(edge).await;
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn what_the_access_log_has_no_line_for_is_counted() {
+    const CALLS: usize = 20;
+    Mesh::builder()
+        .service("orders")
+        .client("web")
+        .settings("[limits.process]\naccess_log = 1\n")
+        .run(async |mesh| {
+            let (client, web) = (mesh.client("web"), mesh.client_sidecar("web"));
+            for _ in 0..CALLS {
+                let answer = client.unary("nobody", ECHO, "hello").await;
+                assert_eq!(answer.reason(), "no_route", "{}", answer.summary());
+            }
+            eventually("every call is logged or counted", async || {
+                let log = web.log();
+                let lines = log.matches("outrigger::call").count();
+                let left_out = hits(web, "process", "access_log").await as usize;
+                let is_right = lines + left_out == CALLS && lines > 0 && left_out > 0;
+                holds(is_right, format!("{lines} lines, {left_out} left out"))
+            })
+            .await;
         })
         .await;
 }

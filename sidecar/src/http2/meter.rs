@@ -38,10 +38,11 @@ pub enum Limit {
     MemoryGuard,
     HeaderMemory,
     BufferedBytes,
+    AccessLog,
 }
 
 impl Limit {
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 31] = [
         Self::MaxConcurrentStreams,
         Self::HeaderList,
         Self::HeaderCount,
@@ -72,10 +73,16 @@ impl Limit {
         Self::MemoryGuard,
         Self::HeaderMemory,
         Self::BufferedBytes,
+        Self::AccessLog,
     ];
 
     /// Those of the process, whoever is at the other end.
-    pub const OF_PROCESS: [Self; 3] = [Self::MemoryGuard, Self::HeaderMemory, Self::BufferedBytes];
+    pub const OF_PROCESS: [Self; 4] = [
+        Self::MemoryGuard,
+        Self::HeaderMemory,
+        Self::BufferedBytes,
+        Self::AccessLog,
+    ];
 
     pub fn name(self) -> &'static str {
         match self {
@@ -109,6 +116,7 @@ impl Limit {
             Self::MemoryGuard => "memory_guard",
             Self::HeaderMemory => "header_memory",
             Self::BufferedBytes => "buffered_bytes",
+            Self::AccessLog => "access_log",
         }
     }
 
@@ -145,6 +153,7 @@ impl Limit {
             Self::MemoryGuard => "short_of_memory",
             Self::HeaderMemory => "too_many_headers_held",
             Self::BufferedBytes => "too_many_bytes_held",
+            Self::AccessLog => "too_many_lines",
         }
     }
 }

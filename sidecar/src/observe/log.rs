@@ -62,11 +62,11 @@ macro_rules! line {
     }};
 }
 
-/// Writes the line of a call that is over.
-pub fn access(line: &Line<'_>) {
+/// Writes the line of a call that is over, if it `may`, which is asked where it would be written whatever becomes of the call.
+pub fn access(line: &Line<'_>, may: impl FnOnce() -> bool) {
     if line.outcome.is_ok() && line.facts.attempts.get() <= 1 {
         line!(debug, line);
-    } else {
+    } else if tracing::enabled!(target: "outrigger::call", tracing::Level::INFO) && may() {
         line!(info, line);
     }
 }

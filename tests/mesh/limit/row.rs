@@ -15,7 +15,7 @@ const MEMORY: &str = "tests/mesh/memory.rs";
 const CLIENT: &str = "sidecar/src/http2/client/tests.rs";
 const CONNECTION: &str = "sidecar/src/http2/connection/tests.rs";
 
-const ELSEWHERE: [Elsewhere; 17] = [
+const ELSEWHERE: [Elsewhere; 18] = [
     (
         "connections",
         ADMISSION,
@@ -117,6 +117,12 @@ const ELSEWHERE: [Elsewhere; 17] = [
         MEMORY,
         "while_too_much_waits_nobody_gets_credit_and_small_calls_pass",
         "buffered_bytes = 20000",
+    ),
+    (
+        "access_log",
+        "tests/mesh/limit.rs",
+        "what_the_access_log_has_no_line_for_is_counted",
+        "access_log = 1",
     ),
 ];
 

@@ -29,10 +29,12 @@ pub struct Process {
     pub memory_guard_reset: u64,
     pub header_memory: u64,
     pub buffered_bytes: u64,
+    /// Lines in a second.
+    pub access_log: u64,
 }
 
 /// In the order of the docs.
-pub const ROWS: [Row; 6] = [
+pub const ROWS: [Row; 7] = [
     Row {
         name: "memory",
         defaults: [0, 0],
@@ -86,6 +88,15 @@ pub const ROWS: [Row; 6] = [
         about: "What came on all streams and waits for those it is sent to.",
         effect: "no credit is given back until it is less",
         place: |process| &mut process.buffered_bytes,
+    },
+    Row {
+        name: "access_log",
+        defaults: [500, 500],
+        eighths: 0,
+        unit: "lines",
+        about: "Calls that failed, were repeated or refused, and are logged, in a second: a flood of them would fill a disk, and writing costs more than refusing.",
+        effect: "the line is left out; metrics and traces have the call",
+        place: |process| &mut process.access_log,
     },
 ];
 
