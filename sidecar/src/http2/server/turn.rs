@@ -1,17 +1,21 @@
 //! Calls that have arrived and whose tasks have not run. They run in the order in which they came, each connection's behind those of all
 //! others. Of a peer that has been served a turn takes so few that what their heads wrote is still in the processor's cache when their
 //! tasks read it. Of others it takes as many as they may open at the edge: what resets them again, or ends the connection, is mostly read
-//! in the same turn, and none of them runs. Where many peers send more heads than can be served, one that was never served is heard a few
-//! at a time and leaves the rest in its socket, or all of them would be held at once and everybody would wait behind them.
+//! in the same turn, and none of them runs. Where many peers send more heads than can be served, a connection takes few and leaves the
+//! rest in its socket, or all of them would be held at once and everybody would wait behind them. At the edge that is soon, and they are
+//! fewest. Elsewhere whoever opens connections and hangs up would have more of them open, each of them read for longer.
 
 use std::cell::Cell;
 
-/// While so many of a thread's calls wait, those who were never served are heard last.
-const MANY: usize = 64;
-/// What one takes in a turn, what it takes if it has been served, and what it takes if it has not and many wait.
+use crate::config::Scope;
+
+/// While so many of a thread's calls wait, a connection takes few; at the edge one that was never served takes fewest.
+const MANY: usize = 256;
+const MANY_AT_EDGE: usize = 64;
+/// What one takes in a turn, what it takes then or if it has been served, and what it takes at the edge.
 const USUAL: usize = 128;
 const FEW: usize = 32;
-const LEAST: usize = 4;
+const FEWEST: usize = 4;
 
 thread_local! {
     static WAITING: Cell<usize> = const { Cell::new(0) };
@@ -23,16 +27,17 @@ pub(super) struct Waits(());
 
 /// Requests that a connection may take in the turn that begins. Where heads hold most of what they may, those that are too many are soon
 /// refused: if they stayed in the socket, they would take whatever room others leave.
-pub(super) fn requests(is_known: bool, is_tight: bool) -> usize {
-    requests_beside(WAITING.get(), is_known, is_tight)
+pub(super) fn requests(scope: Scope, is_known: bool, is_tight: bool) -> usize {
+    requests_beside(WAITING.get(), scope, is_known, is_tight)
 }
 
-fn requests_beside(waiting: usize, is_known: bool, is_tight: bool) -> usize {
-    match (is_known, waiting >= MANY) {
+fn requests_beside(waiting: usize, scope: Scope, is_known: bool, is_tight: bool) -> usize {
+    match scope {
         _ if is_tight => USUAL,
-        (true, _) => FEW,
-        (false, true) => LEAST,
-        (false, false) => USUAL,
+        _ if is_known => FEW,
+        Scope::Edge if waiting >= MANY_AT_EDGE => FEWEST,
+        _ if waiting >= MANY => FEW,
+        _ => USUAL,
     }
 }
 
@@ -73,18 +78,22 @@ mod tests {
     const EACH: u32 = 150;
 
     #[test]
-    fn who_was_never_served_is_heard_last_while_many_wait() {
-        for (waiting, is_known, expected) in [
-            (0, false, USUAL),
-            (MANY - 1, false, USUAL),
-            (MANY, false, LEAST),
-            (9999, false, LEAST),
-            (0, true, FEW),
-            (9999, true, FEW),
+    fn a_connection_takes_fewer_while_many_wait_and_fewest_at_the_edge() {
+        for (scope, waiting, expected) in [
+            (Scope::Edge, MANY_AT_EDGE - 1, USUAL),
+            (Scope::Edge, MANY_AT_EDGE, FEWEST),
+            (Scope::Edge, 9999, FEWEST),
+            (Scope::Mesh, MANY - 1, USUAL),
+            (Scope::Mesh, MANY, FEW),
+            (Scope::AppOut, 9999, FEW),
         ] {
-            let requests = requests_beside(waiting, is_known, false);
-            assert_eq!(requests, expected, "{waiting}, {is_known}");
-            assert_eq!(requests_beside(waiting, is_known, true), USUAL);
+            let [unknown, known, tight] = [(false, false), (true, false), (false, true)]
+                .map(|(is_known, is_tight)| requests_beside(waiting, scope, is_known, is_tight));
+            assert_eq!(
+                [unknown, known, tight],
+                [expected, FEW, USUAL],
+                "{scope:?} {waiting}"
+            );
         }
     }
 
