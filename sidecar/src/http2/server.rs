@@ -156,9 +156,7 @@ enum Waiting {
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> Serving<IO> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Over> {
-        let is_tight = self.accepted.metrics.headers().is_tight();
-        let scope = self.accepted.limits.scope;
-        let requests = turn::requests(scope, self.is_known, is_tight);
+        let requests = turn::requests(self.is_known, self.accepted.metrics.headers().is_tight());
         if let Poll::Ready(over) = self.driver.poll_read(requests, cx) {
             return Poll::Ready(over);
         }

@@ -2,20 +2,15 @@
 //! others. Of a peer that has been served a turn takes so few that what their heads wrote is still in the processor's cache when their
 //! tasks read it. Of others it takes as many as they may open at the edge: what resets them again, or ends the connection, is mostly read
 //! in the same turn, and none of them runs. Where many peers send more heads than can be served, a connection takes few and leaves the
-//! rest in its socket, or all of them would be held at once and everybody would wait behind them. At the edge that is soon, and they are
-//! fewest. Elsewhere whoever opens connections and hangs up would have more of them open, each of them read for longer.
+//! rest in its socket, or all of them would be held at once and everybody would wait behind them.
 
 use std::cell::Cell;
 
-use crate::config::Scope;
-
-/// While so many of a thread's calls wait, a connection takes few; at the edge one that was never served takes fewest.
+/// While so many of a thread's calls wait, a connection takes few.
 const MANY: usize = 256;
-const MANY_AT_EDGE: usize = 64;
-/// What one takes in a turn, what it takes then or if it has been served, and what it takes at the edge.
+/// What one takes in a turn, and what it takes then, or if it has been served.
 const USUAL: usize = 128;
 const FEW: usize = 32;
-const FEWEST: usize = 4;
 
 thread_local! {
     static WAITING: Cell<usize> = const { Cell::new(0) };
@@ -27,17 +22,14 @@ pub(super) struct Waits(());
 
 /// Requests that a connection may take in the turn that begins. Where heads hold most of what they may, those that are too many are soon
 /// refused: if they stayed in the socket, they would take whatever room others leave.
-pub(super) fn requests(scope: Scope, is_known: bool, is_tight: bool) -> usize {
-    requests_beside(WAITING.get(), scope, is_known, is_tight)
+pub(super) fn requests(is_known: bool, is_tight: bool) -> usize {
+    requests_beside(WAITING.get(), is_known, is_tight)
 }
 
-fn requests_beside(waiting: usize, scope: Scope, is_known: bool, is_tight: bool) -> usize {
-    match scope {
-        _ if is_tight => USUAL,
-        _ if is_known => FEW,
-        Scope::Edge if waiting >= MANY_AT_EDGE => FEWEST,
-        _ if waiting >= MANY => FEW,
-        _ => USUAL,
+fn requests_beside(waiting: usize, is_known: bool, is_tight: bool) -> usize {
+    match !is_tight && (is_known || waiting >= MANY) {
+        true => FEW,
+        false => USUAL,
     }
 }
 
@@ -78,22 +70,18 @@ mod tests {
     const EACH: u32 = 150;
 
     #[test]
-    fn a_connection_takes_fewer_while_many_wait_and_fewest_at_the_edge() {
-        for (scope, waiting, expected) in [
-            (Scope::Edge, MANY_AT_EDGE - 1, USUAL),
-            (Scope::Edge, MANY_AT_EDGE, FEWEST),
-            (Scope::Edge, 9999, FEWEST),
-            (Scope::Mesh, MANY - 1, USUAL),
-            (Scope::Mesh, MANY, FEW),
-            (Scope::AppOut, 9999, FEW),
-        ] {
-            let [unknown, known, tight] = [(false, false), (true, false), (false, true)]
-                .map(|(is_known, is_tight)| requests_beside(waiting, scope, is_known, is_tight));
+    fn a_connection_takes_fewer_while_many_wait_and_once_it_was_served() {
+        for (waiting, expected) in [(0, USUAL), (MANY - 1, USUAL), (MANY, FEW), (9999, FEW)] {
             assert_eq!(
-                [unknown, known, tight],
-                [expected, FEW, USUAL],
-                "{scope:?} {waiting}"
+                requests_beside(waiting, false, false),
+                expected,
+                "{waiting}"
             );
+            assert_eq!(requests_beside(waiting, true, false), FEW, "{waiting}");
+            for is_known in [false, true] {
+                let tight = requests_beside(waiting, is_known, true);
+                assert_eq!(tight, USUAL, "{waiting}");
+            }
         }
     }
 
