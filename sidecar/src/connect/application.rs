@@ -130,9 +130,13 @@ impl Application {
         match dialing.await {
             Ok(Ok(client)) => Ok(client),
             Ok(Err(err)) => Err(unreachable(&self.parts.address, &err)),
-            Err(_) => Err(Error::unsent(
-                "the connection to the application was given up",
-            )),
+            Err(_) => {
+                // Its task is gone without a word: a fault of ours must not stop later calls.
+                self.dialing.take();
+                Err(Error::unsent(
+                    "the connection to the application was given up",
+                ))
+            }
         }
     }
 
@@ -248,7 +252,7 @@ fn unreachable(address: &Address, err: &io::Error) -> Error {
 #[cfg(test)]
 mod tests {
     use futures::FutureExt as _;
-    use tokio::net::TcpListener;
+    use tokio::net::{TcpListener, TcpStream};
     use tokio::task::LocalSet;
 
     use super::*;
@@ -266,17 +270,23 @@ mod tests {
         (listener, application)
     }
 
+    /// The other end of the connection that a call waits for.
+    async fn accepted(
+        listener: &TcpListener,
+        call: impl Future<Output = Result<Rc<Client>, Error>>,
+    ) -> TcpStream {
+        tokio::select! {
+            accepted = listener.accept() => accepted.unwrap().0,
+            _ = call => panic!("nobody has accepted yet"),
+        }
+    }
+
     /// It accepts and says nothing, as one does that has no time.
     #[tokio::test]
     async fn a_call_that_gives_up_leaves_the_connection_being_made_to_the_next() {
         let test = async {
             let (listener, application) = listening().await;
-            let mut first = Box::pin(application.acquire(Share::All));
-            let (_silent, _) = tokio::select! {
-                accepted = listener.accept() => accepted.unwrap(),
-                _ = &mut first => panic!("nobody has accepted yet"),
-            };
-            drop(first);
+            let _silent = accepted(&listener, application.acquire(Share::All)).await;
             let next = application.acquire(Share::All).await;
             assert!(next.is_ok_and(|client| !client.is_closed()));
             assert!(listener.accept().now_or_never().is_none(), "dialled again");
@@ -289,11 +299,7 @@ mod tests {
         let test = async {
             let (listener, application) = listening().await;
             let mut call = Box::pin(application.acquire(Share::All));
-            let (ended, _) = tokio::select! {
-                accepted = listener.accept() => accepted.unwrap(),
-                _ = &mut call => panic!("nobody has accepted yet"),
-            };
-            drop(ended);
+            drop(accepted(&listener, &mut call).await);
             assert!(call.await.is_ok_and(|client| client.is_closed()));
             assert!(listener.accept().now_or_never().is_none(), "dialled again");
         };

@@ -62,7 +62,7 @@ macro_rules! line {
     }};
 }
 
-/// Writes the line of a call that is over, if it `may`, which is asked where it would be written whatever becomes of the call.
+/// Writes the line of a call that is over. `may` is asked of `INFO` lines that the filter lets through: whether there is room for one more.
 pub fn access(line: &Line<'_>, may: impl FnOnce() -> bool) {
     if line.outcome.is_ok() && line.facts.attempts.get() <= 1 {
         line!(debug, line);
