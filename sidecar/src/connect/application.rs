@@ -10,7 +10,6 @@ use futures::FutureExt as _;
 use futures::future::Shared;
 use http::uri::Scheme;
 use tokio::sync::oneshot;
-use tokio::time::error::Elapsed;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -145,7 +144,11 @@ impl Application {
         let (tell, told) = oneshot::channel();
         let application = Rc::clone(self);
         self.parts.tasks.spawn_local(async move {
-            let made = application.connected().await;
+            let mut cut = std::pin::pin!(application.parts.cut.cancelled());
+            let made = tokio::select! {
+                made = application.connected() => made,
+                () = &mut cut => Err(io::Error::other("its sidecar stops")),
+            };
             application.dialing.take();
             match made {
                 Ok((client, driver)) => {
@@ -165,19 +168,8 @@ impl Application {
 
     async fn connected(&self) -> io::Result<(Rc<Client>, Driver<Plain>)> {
         let (client, mut driver) = connect(self.reach().await?, &self.setup);
-        self.greet(&client, &mut driver).await;
+        greet(&client, &mut driver).await;
         Ok((client, driver))
-    }
-
-    /// Waits for the application's SETTINGS: a burst before them may be more than it takes, and some do not refuse what is. One that
-    /// stays silent, or is gone, is what its first call finds out.
-    async fn greet(&self, client: &Client, driver: &mut Driver<Plain>) {
-        let greeted = std::future::poll_fn(|cx| match driver.poll(cx) {
-            Poll::Pending if !client.is_greeted() => Poll::Pending,
-            _ => Poll::Ready(()),
-        });
-        let limit = self.parts.limits.connect.application_timeout;
-        let _: Result<(), Elapsed> = timeout(limit, greeted).await;
     }
 
     /// One call over HTTP/1.1, on a kept connection if there is one.
@@ -242,6 +234,16 @@ impl Application {
     }
 }
 
+/// Waits for the application's SETTINGS, or for the end of an application that sends none in time. A burst before them may be more than it
+/// takes, and some do not refuse what is. What waits here was not sent: it is better off than on a connection that may be given up.
+async fn greet(client: &Client, driver: &mut Driver<Plain>) {
+    std::future::poll_fn(|cx| match driver.poll(cx) {
+        Poll::Pending if !client.is_greeted() => Poll::Pending,
+        _ => Poll::Ready(()),
+    })
+    .await;
+}
+
 fn unreachable(address: &Address, err: &io::Error) -> Error {
     Error::unprocessed(
         Kind::NoEndpoint,
@@ -251,18 +253,24 @@ fn unreachable(address: &Address, err: &io::Error) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use futures::FutureExt as _;
+    use std::time::Duration;
+
+    use futures::{FutureExt as _, poll};
+    use tokio::io::AsyncWriteExt as _;
     use tokio::net::{TcpListener, TcpStream};
     use tokio::task::LocalSet;
 
     use super::*;
+    use crate::error::Processed;
 
     async fn listening() -> (TcpListener, Rc<Application>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut limits = Limits::default();
+        limits.connect.preface = Duration::from_secs(1);
         let application = Application::new(Parts {
             address: Address::Tcp(listener.local_addr().unwrap()),
             protocol: AppProtocol::Grpc,
-            limits: Limits::default(),
+            limits,
             tasks: TaskTracker::new(),
             cut: CancellationToken::new(),
             bounds: http2::Metrics::default(),
@@ -281,15 +289,36 @@ mod tests {
         }
     }
 
+    /// Without a word in them.
+    const SETTINGS: [u8; 9] = [0, 0, 0, 4, 0, 0, 0, 0, 0];
+
     /// It accepts and says nothing, as one does that has no time.
     #[tokio::test]
     async fn a_call_that_gives_up_leaves_the_connection_being_made_to_the_next() {
         let test = async {
             let (listener, application) = listening().await;
-            let _silent = accepted(&listener, application.acquire(Share::All)).await;
-            let next = application.acquire(Share::All).await;
-            assert!(next.is_ok_and(|client| !client.is_closed()));
+            let mut busy = accepted(&listener, application.acquire(Share::All)).await;
+            let mut next = Box::pin(application.acquire(Share::All));
+            assert!(poll!(&mut next).is_pending());
+            busy.write_all(&SETTINGS).await.unwrap();
+            assert!(next.await.is_ok_and(|client| !client.is_closed()));
             assert!(listener.accept().now_or_never().is_none(), "dialled again");
+        };
+        LocalSet::new().run_until(test).await;
+    }
+
+    /// On a connection that is given up they could not be sent again.
+    #[tokio::test]
+    async fn no_call_is_sent_to_an_application_that_has_said_nothing() {
+        let test = async {
+            let (listener, application) = listening().await;
+            let mut call = Box::pin(application.acquire(Share::All));
+            let _silent = accepted(&listener, &mut call).await;
+            let client = call.await.unwrap();
+            assert!(client.is_closed());
+            let refused = client.call(choice::tests::call()).await.unwrap_err();
+            assert_eq!(refused.processed, Processed::No);
+            assert!(refused.detail.contains("no_preface_in_time"), "{refused:?}");
         };
         LocalSet::new().run_until(test).await;
     }

@@ -26,7 +26,7 @@ fn roomiest(connections: &[Rc<Client>], most: usize, share: Share) -> Option<Rc<
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use http::{HeaderMap, Method, Uri};
     use tokio::io::{DuplexStream, duplex};
 
@@ -43,7 +43,7 @@ mod tests {
         connect(duplex(1 << 10).0, &Setup::of(limits))
     }
 
-    fn call() -> Call {
+    pub(in super::super) fn call() -> Call {
         Call::arrived(
             Protocol::Http2,
             Peer::Application,

@@ -334,7 +334,7 @@ impl Client {
 
     fn open(self: &Rc<Self>, parts: &Parts, is_ended: bool) -> Result<Handle, Error> {
         if self.is_closed.get() {
-            return Err(Error::unsent("the connection takes no further calls"));
+            return Err(self.closed());
         }
         if !is_authority(&parts.authority) {
             return Err(Error::unprocessed(
@@ -357,6 +357,15 @@ impl Client {
             }
             Error::unsent(full.to_string())
         })
+    }
+
+    fn closed(&self) -> Error {
+        match &*self.ended.borrow() {
+            Some(Ended::Broken(why) | Ended::Lost(why)) => Error::unsent(format!(
+                "the connection to the peer ended before the call left: {why}"
+            )),
+            Some(Ended::Cut) | None => Error::unsent("the connection takes no further calls"),
+        }
     }
 
     fn before_head(&self, stream: &Handle, end: End) -> Error {

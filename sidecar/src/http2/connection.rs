@@ -24,6 +24,7 @@ use abandoned::Abandoned;
 use http::HeaderMap;
 use tokio::time::Instant;
 
+pub use receive::resets;
 pub use send::{Full, Outgoing};
 
 use super::fields::{Gathered, Request, Response};

@@ -13,7 +13,7 @@ use bytes::{Buf as _, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
-use super::connection::{Config, Connection, Role};
+use super::connection::{self, Config, Connection, Role};
 use super::crowd::{Crowd, Verdict};
 use super::frame::{Code, Fault};
 use super::meter::Limit;
@@ -25,6 +25,8 @@ use crate::memory::{Account, Order};
 const READ: usize = 64 << 10;
 /// Bytes that are looked at in one turn before the calls, and other connections, run.
 const SLICE: usize = 64 << 10;
+/// Bytes behind what a turn took that are looked at all the same: whether the peer takes back what it asked, or is gone.
+const AHEAD: usize = 16 << 10;
 /// A peer that does not answer the ping behind our first GOAWAY is told the last stream without it.
 const FAREWELL: Duration = Duration::from_secs(1);
 /// What is written when a connection ends gets so long to leave.
@@ -191,11 +193,41 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
                 Err(over) => return Poll::Ready(over),
             }
             if self.has_more {
-                break;
+                return self.poll_ahead(cx);
             }
         }
         cx.waker().wake_by_ref();
         Poll::Pending
+    }
+
+    /// Streams that are reset among what this turn leaves.
+    pub(super) fn taken_back(&self) -> Vec<u32> {
+        let ahead = self.unread.get(..AHEAD).unwrap_or(&self.unread);
+        connection::resets(ahead).collect()
+    }
+
+    /// Behind what this turn leaves: of a peer that has hung up nothing more is to begin. Else the turn ends, and another one follows.
+    fn poll_ahead(&mut self, cx: &mut Context<'_>) -> Poll<Over> {
+        cx.waker().wake_by_ref();
+        while self.unread.len() < AHEAD {
+            if let Err(over) = ready!(self.poll_read_behind(cx)) {
+                return Poll::Ready(over);
+            }
+        }
+        Poll::Pending
+    }
+
+    fn poll_read_behind(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Over>> {
+        BUFFER.with_borrow_mut(|buffer| {
+            let room = AHEAD.saturating_sub(self.unread.len());
+            let mut into = ReadBuf::new(buffer.get_mut(..room).unwrap_or_default());
+            ready!(Pin::new(&mut self.io).poll_read(cx, &mut into)).map_err(Over::Io)?;
+            if into.filled().is_empty() {
+                return Poll::Ready(Err(self.peer_ended()));
+            }
+            self.unread.extend_from_slice(into.filled());
+            Poll::Ready(Ok(()))
+        })
     }
 
     /// Ready if what waits leaves room for more.

@@ -160,9 +160,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Serving<IO> {
         if let Poll::Ready(over) = self.driver.poll_read(requests, cx) {
             return Poll::Ready(over);
         }
-        for arrived in self.driver.shared().take_arrived() {
-            self.open(arrived);
-        }
+        self.open_arrived();
         self.adapt();
         if let Poll::Ready(over) = self.poll_time(cx) {
             return Poll::Ready(over);
@@ -245,6 +243,20 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Serving<IO> {
             Waiting::Nothing => {}
         }
         Poll::Pending
+    }
+
+    /// Those that the peer takes back in what was read already never begin.
+    fn open_arrived(&mut self) {
+        let arrived = self.driver.shared().take_arrived();
+        if arrived.is_empty() {
+            return;
+        }
+        let taken_back = self.driver.taken_back();
+        for arrived in arrived {
+            if !taken_back.contains(&arrived.stream.id()) {
+                self.open(arrived);
+            }
+        }
     }
 
     fn open(&mut self, arrived: Arrived) {

@@ -421,3 +421,10 @@ fn next_frame<'a>(rest: &mut &'a [u8]) -> Result<Option<(Head, &'a [u8])>, Fault
     *rest = behind;
     Ok(Some((head, payload)))
 }
+
+/// Streams that whole frames among these bytes reset.
+pub fn resets(mut bytes: &[u8]) -> impl Iterator<Item = u32> {
+    let frames = std::iter::from_fn(move || next_frame(&mut bytes).ok().flatten());
+    let resets = frames.filter(|(head, _)| head.kind == frame::kind::RST_STREAM);
+    resets.map(|(head, _)| head.stream)
+}

@@ -2,15 +2,16 @@
 //! others. Of a peer that has been served a turn takes so few that what their heads wrote is still in the processor's cache when their
 //! tasks read it. Of others it takes as many as they may open at the edge: what resets them again, or ends the connection, is mostly read
 //! in the same turn, and none of them runs. Where many peers send more heads than can be served, a connection takes few and leaves the
-//! rest in its socket, or all of them would be held at once and everybody would wait behind them.
+//! rest, or all of them would be held at once and everybody would wait behind them: one that was never served takes fewest.
 
 use std::cell::Cell;
 
-/// While so many of a thread's calls wait, a connection takes few.
-const MANY: usize = 256;
-/// What one takes in a turn, and what it takes then, or if it has been served.
+/// While so many of a thread's calls wait, a connection that was never served takes fewest.
+const MANY: usize = 64;
+/// What one takes in a turn, what it takes if it has been served, and what it takes then.
 const USUAL: usize = 128;
 const FEW: usize = 32;
+const FEWEST: usize = 4;
 
 thread_local! {
     static WAITING: Cell<usize> = const { Cell::new(0) };
@@ -27,9 +28,11 @@ pub(super) fn requests(is_known: bool, is_tight: bool) -> usize {
 }
 
 fn requests_beside(waiting: usize, is_known: bool, is_tight: bool) -> usize {
-    match !is_tight && (is_known || waiting >= MANY) {
-        true => FEW,
-        false => USUAL,
+    match (is_tight, is_known) {
+        (true, _) => USUAL,
+        (false, true) => FEW,
+        (false, false) if waiting >= MANY => FEWEST,
+        (false, false) => USUAL,
     }
 }
 
@@ -54,7 +57,7 @@ mod tests {
     use std::rc::Rc;
     use std::time::Duration;
 
-    use tokio::io::duplex;
+    use tokio::io::{AsyncWriteExt as _, duplex};
     use tokio::task::LocalSet;
     use tokio_util::task::TaskTracker;
 
@@ -70,8 +73,13 @@ mod tests {
     const EACH: u32 = 150;
 
     #[test]
-    fn a_connection_takes_fewer_while_many_wait_and_once_it_was_served() {
-        for (waiting, expected) in [(0, USUAL), (MANY - 1, USUAL), (MANY, FEW), (9999, FEW)] {
+    fn a_connection_takes_fewer_once_it_was_served_and_fewest_while_many_wait() {
+        for (waiting, expected) in [
+            (0, USUAL),
+            (MANY - 1, USUAL),
+            (MANY, FEWEST),
+            (9999, FEWEST),
+        ] {
             assert_eq!(
                 requests_beside(waiting, false, false),
                 expected,
@@ -131,9 +139,62 @@ mod tests {
             })
             .await;
         let most = seen.borrow().1;
-        let bound = MANY + USUAL + CONNECTIONS * FEW;
+        let bound = MANY + USUAL + CONNECTIONS * FEWEST;
         assert!(most < bound, "{most} waited, {bound} may");
         assert_eq!(WAITING.get(), 0);
+    }
+
+    /// How many calls begin of one who says `last` behind fifty of them, while so many others wait that a turn takes few.
+    async fn begun_before(last: &[u8], hangs_up: bool) -> u32 {
+        let begun = Rc::new(Cell::new(0));
+        let told = Rc::clone(&begun);
+        let dispatch = Boxed(move |_: Call| {
+            told.set(told.get() + 1);
+            std::future::pending::<Result<crate::stack::Reply, Error>>()
+        });
+        let accepted = Rc::new(Accepted {
+            dispatch: Rc::new(dispatch),
+            ..accepted()
+        });
+        let _others: Vec<_> = (0..MANY).map(|_| Waits::new()).collect();
+        let scene = async {
+            let (near, far) = duplex(64 << 10);
+            let mut peer = Peer::new(near);
+            let heads = (0..50).flat_map(|n| head(2 * n + 1, 0, &request()));
+            let settings = frame(kind::SETTINGS, 0, 0, &[]);
+            let said = [PREFACE, &*settings, &*heads.collect::<Vec<_>>(), last].concat();
+            peer.send(&said).await;
+            let ending = Ending {
+                leave: std::future::pending::<()>(),
+                cut: std::future::pending::<()>(),
+            };
+            let serving = serve(far, accepted, ending, TaskTracker::new());
+            if hangs_up {
+                // A socket takes what is written to one who is gone, once.
+                let mut gone = peer.into_io();
+                gone.shutdown().await.unwrap();
+                return serving.await;
+            }
+            tokio::select! {
+                () = serving => panic!("the connection goes on"),
+                _ = peer.next_of(kind::PING) => {}
+            }
+        };
+        LocalSet::new().run_until(scene).await;
+        begun.get()
+    }
+
+    #[tokio::test]
+    async fn of_who_has_hung_up_no_call_begins_however_few_a_turn_takes() {
+        assert_eq!(begun_before(&[], true).await, 0);
+    }
+
+    #[tokio::test]
+    async fn calls_that_are_taken_back_in_the_same_breath_never_begin() {
+        let resets = (0..50).flat_map(|n| frame(kind::RST_STREAM, 0, 2 * n + 1, &[0, 0, 0, 8]));
+        let ping = frame(kind::PING, 0, 0, &[7; 8]);
+        let last = resets.chain(ping).collect::<Vec<_>>();
+        assert_eq!(begun_before(&last, false).await, 0);
     }
 
     /// Nothing whole may be left behind the last one that a turn takes, which is not the end of the connection.
