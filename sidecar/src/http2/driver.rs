@@ -173,10 +173,13 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
         self.has_read
     }
 
-    /// Reads one slice, with no more than so many requests. Ready when the connection is over; the calls then hear of it by
+    /// Reads one slice, with no more than so many requests, and without any nothing at all. Ready when the connection is over; the calls then hear of it by
     /// [`Self::begin_close`].
     pub(super) fn poll_read(&mut self, requests: usize, cx: &mut Context<'_>) -> Poll<Over> {
         self.shared.begin_turn(requests, cx);
+        if requests == 0 {
+            return Poll::Pending;
+        }
         let mut read = 0;
         while read < SLICE {
             if self.buffered.is_full() {

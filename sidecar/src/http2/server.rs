@@ -4,7 +4,7 @@
 //! dispatch future or the reply is dropped, and with it everything below. `accept` is called until it says none is left, also while
 //! leaving: calls opened before the peer saw GOAWAY are served.
 
-/// How many calls a turn takes.
+/// How many calls begin at a time.
 mod turn;
 
 #[cfg(test)]
@@ -42,7 +42,7 @@ use crate::memory::Room;
 use crate::observe::{Facts, trace};
 use crate::outcome::judge::REASON;
 use crate::stack::{Body, Call, Dispatch, Early, Parts, Peer, Protocol, Reply};
-use turn::Waits;
+use turn::{Turn, Turns};
 
 /// What the streams of one connection share.
 pub(crate) struct Accepted {
@@ -99,6 +99,7 @@ pub(crate) async fn serve<IO, L, C>(
         since: Instant::now(),
         empty: "".into(),
         is_known: false,
+        turns: Turns::default(),
         tasks,
     };
     let mut leave = pin!(ending.leave);
@@ -130,6 +131,7 @@ struct Serving<IO> {
     since: Instant,
     empty: Arc<str>,
     is_known: bool,
+    turns: Turns,
     tasks: TaskTracker,
 }
 
@@ -156,11 +158,20 @@ enum Waiting {
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> Serving<IO> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Over> {
-        let requests = turn::requests(self.is_known, self.accepted.metrics.headers().is_tight());
+        let is_tight = self.accepted.metrics.headers().is_tight();
+        let mut turn = self.turns.poll(self.is_known, is_tight, cx);
+        let requests = match &turn {
+            Poll::Ready(turn) => turn.requests(),
+            Poll::Pending => 0,
+        };
         if let Poll::Ready(over) = self.driver.poll_read(requests, cx) {
             return Poll::Ready(over);
         }
-        self.open_arrived();
+        if let Poll::Ready(turn) = &mut turn {
+            self.open_arrived(turn);
+        }
+        // Room that it did not need is another's.
+        drop(turn);
         self.adapt();
         if let Poll::Ready(over) = self.poll_time(cx) {
             return Poll::Ready(over);
@@ -246,7 +257,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Serving<IO> {
     }
 
     /// Those that the peer takes back in what was read already never begin.
-    fn open_arrived(&mut self) {
+    fn open_arrived(&mut self, turn: &mut Turn) {
         let arrived = self.driver.shared().take_arrived();
         if arrived.is_empty() {
             return;
@@ -254,19 +265,19 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Serving<IO> {
         let taken_back = self.driver.taken_back();
         for arrived in arrived {
             if !taken_back.contains(&arrived.stream.id()) {
-                self.open(arrived);
+                self.open(arrived, turn);
             }
         }
     }
 
-    fn open(&mut self, arrived: Arrived) {
+    fn open(&mut self, arrived: Arrived, turn: &mut Turn) {
         let Arrived { stream, request } = arrived;
         let accepted = Rc::clone(&self.accepted);
         let request = match request {
             Ok(request) => request,
             Err(is_grpc) => return refuse_headers(is_grpc, &stream, &accepted.limits),
         };
-        let (guard, waiting) = (Open::new(&self.calls), Waits::new());
+        let (guard, waits) = (Open::new(&self.calls), turn.waits());
         let stream = Rc::new(stream);
         let facts = Facts {
             is_known: self.is_known,
@@ -274,7 +285,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Serving<IO> {
         };
         let call = decode(request, &stream, &accepted, Arc::clone(&self.empty), facts);
         self.tasks.spawn_local(async move {
-            drop(waiting);
+            drop(waits);
             if serve_stream(&accepted, call, stream).await {
                 guard.answered();
             }

@@ -1,60 +1,100 @@
-//! Calls that have arrived and whose tasks have not run. They run in the order in which they came, each connection's behind those of all
-//! others. Of a peer that has been served a turn takes so few that what their heads wrote is still in the processor's cache when their
-//! tasks read it. Of others it takes as many as they may open at the edge: what resets them again, or ends the connection, is mostly read
-//! in the same turn, and none of them runs. Where many peers send more heads than can be served, a connection takes few and leaves the
-//! rest, or all of them would be held at once and everybody would wait behind them: one that was never served takes fewest.
+//! How many calls a connection may begin at a time. Calls run in the order in which they came, each connection's behind those of all
+//! others: whoever sends more heads than can be served would have everybody wait behind them. Connections that were never served share
+//! room for few calls whose tasks have not run, and take turns, in the order in which they asked. What they send beyond that stays with
+//! them, unread or as bytes: what they take back, or hang up on, meanwhile never begins. One that has been served needs no room, and its
+//! turns are so short that what its heads wrote is still in the processor's cache when their tasks read it.
 
-use std::cell::Cell;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 
-/// While so many of a thread's calls wait, a connection that was never served takes fewest.
-const MANY: usize = 64;
-/// What one takes in a turn, what it takes if it has been served, and what it takes then.
-const USUAL: usize = 128;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::PollSemaphore;
+
+/// Room for so many calls of connections that were never served, on one thread.
+const ROOM: usize = 64;
+/// What one of those takes in a turn, and what one takes that was served.
+const FEWEST: u32 = 4;
 const FEW: usize = 32;
-const FEWEST: usize = 4;
+/// Where heads hold most of what they may, those that are too many are soon refused: if they were left, they would take whatever room others
+/// leave.
+const MANY: usize = 128;
 
 thread_local! {
-    static WAITING: Cell<usize> = const { Cell::new(0) };
+    static STRANGERS: Arc<Semaphore> = Arc::new(Semaphore::new(ROOM));
 }
 
-/// A call counts until its task runs, or is gone.
+/// One turn of a connection.
 #[derive(Debug)]
-pub(super) struct Waits(());
-
-/// Requests that a connection may take in the turn that begins. Where heads hold most of what they may, those that are too many are soon
-/// refused: if they stayed in the socket, they would take whatever room others leave.
-pub(super) fn requests(is_known: bool, is_tight: bool) -> usize {
-    requests_beside(WAITING.get(), is_known, is_tight)
+pub(super) struct Turn {
+    requests: usize,
+    room: Option<OwnedSemaphorePermit>,
 }
 
-fn requests_beside(waiting: usize, is_known: bool, is_tight: bool) -> usize {
-    match (is_tight, is_known) {
-        (true, _) => USUAL,
-        (false, true) => FEW,
-        (false, false) if waiting >= MANY => FEWEST,
-        (false, false) => USUAL,
+/// The turns of one connection.
+#[derive(Default)]
+pub(super) struct Turns {
+    /// Its place among those who wait for room.
+    place: Option<PollSemaphore>,
+}
+
+/// Room that a call takes until its task runs, or is gone.
+#[derive(Debug)]
+pub(super) struct Waits(
+    #[expect(dead_code, reason = "held, not read")] Option<OwnedSemaphorePermit>,
+);
+
+// === impl Turns ===
+
+impl Turns {
+    /// The next one. Until then nothing of the connection is to be read.
+    pub(super) fn poll(
+        &mut self,
+        is_known: bool,
+        is_tight: bool,
+        cx: &mut Context<'_>,
+    ) -> Poll<Turn> {
+        if !is_known && !is_tight {
+            return self.poll_room(cx);
+        }
+        // A place that nobody asks about again would keep its room from others.
+        self.place = None;
+        Poll::Ready(Turn {
+            requests: if is_tight { MANY } else { FEW },
+            room: None,
+        })
+    }
+
+    fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Turn> {
+        let place = self
+            .place
+            .get_or_insert_with(|| PollSemaphore::new(STRANGERS.with(Arc::clone)));
+        let room = ready!(place.poll_acquire_many(cx, FEWEST));
+        Poll::Ready(Turn {
+            requests: FEWEST as usize,
+            room,
+        })
     }
 }
 
-// === impl Waits ===
+// === impl Turn ===
 
-impl Waits {
-    pub(super) fn new() -> Self {
-        WAITING.set(WAITING.get() + 1);
-        Self(())
+impl Turn {
+    /// Requests that may come in it.
+    pub(super) fn requests(&self) -> usize {
+        self.requests
     }
-}
 
-impl Drop for Waits {
-    fn drop(&mut self) {
-        WAITING.set(WAITING.get() - 1);
+    /// For one of its calls.
+    pub(super) fn waits(&mut self) -> Waits {
+        Waits(self.room.as_mut().and_then(|room| room.split(1)))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::cell::RefCell;
+    use std::cell::{Cell, RefCell};
     use std::rc::Rc;
+    use std::task::Waker;
     use std::time::Duration;
 
     use tokio::io::{AsyncWriteExt as _, duplex};
@@ -72,79 +112,103 @@ mod tests {
     const CONNECTIONS: usize = 20;
     const EACH: u32 = 150;
 
+    fn free() -> usize {
+        STRANGERS.with(|room| room.available_permits())
+    }
+
+    /// A turn of a connection that was never served or was, while heads hold little or most of what they may.
+    fn turn(turns: &mut Turns, is_known: bool, is_tight: bool) -> Poll<Turn> {
+        turns.poll(is_known, is_tight, &mut Context::from_waker(Waker::noop()))
+    }
+
     #[test]
-    fn a_connection_takes_fewer_once_it_was_served_and_fewest_while_many_wait() {
-        for (waiting, expected) in [
-            (0, USUAL),
-            (MANY - 1, USUAL),
-            (MANY, FEWEST),
-            (9999, FEWEST),
-        ] {
-            assert_eq!(
-                requests_beside(waiting, false, false),
-                expected,
-                "{waiting}"
-            );
-            assert_eq!(requests_beside(waiting, true, false), FEW, "{waiting}");
-            for is_known in [false, true] {
-                let tight = requests_beside(waiting, is_known, true);
-                assert_eq!(tight, USUAL, "{waiting}");
-            }
+    fn strangers_take_few_and_need_room() {
+        let mut turns: Vec<_> = (0..=ROOM / 4).map(|_| Turns::default()).collect();
+        let mut polled: Vec<_> = turns
+            .iter_mut()
+            .map(|one| turn(one, false, false))
+            .collect();
+        assert!(polled.pop().unwrap().is_pending(), "there is room for more");
+        let Poll::Ready(mut first) = polled.swap_remove(0) else {
+            panic!("there is no room at all");
+        };
+        assert_eq!(first.requests(), 4);
+        let mut last = turns.pop().unwrap();
+        for (is_known, is_tight, requests) in
+            [(true, false, 32), (false, true, 128), (true, true, 128)]
+        {
+            let needs_none = turn(&mut last, is_known, is_tight).map(|turn| turn.requests());
+            assert_eq!(needs_none, Poll::Ready(requests));
         }
+        // What it had asked for before is not kept for it.
+        let waits = first.waits();
+        drop(first);
+        assert_eq!(free(), 3);
+        assert!(turn(&mut last, false, false).is_pending());
+        drop(waits);
+        assert!(turn(&mut last, false, false).is_ready());
     }
 
-    /// Each sends as many at once as it may; the most that wait when one of them runs.
+    /// Each sends as many at once as it may: how many of each had begun when `after` of all had, and the most that took room at once.
+    async fn begun_of_each(after: usize) -> (Vec<usize>, usize) {
+        let begun = Rc::new(RefCell::new(Vec::new()));
+        let most = Rc::new(Cell::new(0));
+        let mut peers = Vec::new();
+        for number in 0..CONNECTIONS {
+            let (begun, most) = (Rc::clone(&begun), Rc::clone(&most));
+            let dispatch = Boxed(move |_: Call| {
+                begun.borrow_mut().push(number);
+                most.set(most.get().max(ROOM - free()));
+                std::future::ready(Err(Error::new(Kind::Internal, "")))
+            });
+            let accepted = Rc::new(Accepted {
+                dispatch: Rc::new(dispatch),
+                ..accepted()
+            });
+            let (near, far) = duplex(64 << 10);
+            let ending = Ending {
+                leave: std::future::pending::<()>(),
+                cut: std::future::pending::<()>(),
+            };
+            let heads = (0..EACH).flat_map(|n| head(2 * n + 1, flag::END_STREAM, &request()));
+            let settings = frame(kind::SETTINGS, 0, 0, &[]);
+            let mut peer = Peer::new(near);
+            let said = [PREFACE.to_vec(), settings, heads.collect()].concat();
+            peer.send(&said).await;
+            peers.push(peer);
+            tokio::task::spawn_local(serve(far, accepted, ending, TaskTracker::new()));
+        }
+        let all = CONNECTIONS * EACH as usize;
+        let waits = async {
+            while begun.borrow().len() < all {
+                tokio::task::yield_now().await;
+            }
+        };
+        let waited = tokio::time::timeout(Duration::from_secs(20), waits).await;
+        let begun = begun.borrow();
+        assert!(waited.is_ok(), "{} of {all} began", begun.len());
+        let first = begun.get(..after).unwrap();
+        let of_each =
+            (0..CONNECTIONS).map(|number| first.iter().filter(|one| **one == number).count());
+        (of_each.collect(), most.get())
+    }
+
     #[tokio::test]
-    async fn b1_heads_of_many_peers_are_not_all_held_at_once() {
-        let seen = Rc::new(RefCell::new((0, 0)));
-        let told = Rc::clone(&seen);
-        let dispatch = Boxed(move |_: Call| {
-            let (served, most) = &mut *told.borrow_mut();
-            *served += 1;
-            *most = (*most).max(WAITING.get());
-            std::future::ready(Err(Error::new(Kind::Internal, "")))
-        });
-        let accepted = Rc::new(Accepted {
-            dispatch: Rc::new(dispatch),
-            ..accepted()
-        });
-        LocalSet::new()
-            .run_until(async {
-                let mut peers = Vec::new();
-                for _ in 0..CONNECTIONS {
-                    let (near, far) = duplex(64 << 10);
-                    let ending = Ending {
-                        leave: std::future::pending::<()>(),
-                        cut: std::future::pending::<()>(),
-                    };
-                    let heads =
-                        (0..EACH).flat_map(|n| head(2 * n + 1, flag::END_STREAM, &request()));
-                    let settings = frame(kind::SETTINGS, 0, 0, &[]);
-                    let mut peer = Peer::new(near);
-                    let said = [PREFACE.to_vec(), settings, heads.collect()].concat();
-                    peer.send(&said).await;
-                    peers.push(peer);
-                    let tasks = TaskTracker::new();
-                    tokio::task::spawn_local(serve(far, Rc::clone(&accepted), ending, tasks));
-                }
-                let all = CONNECTIONS * EACH as usize;
-                let served = || seen.borrow().0;
-                let waits = async {
-                    while served() < all {
-                        tokio::task::yield_now().await;
-                    }
-                };
-                let waited = tokio::time::timeout(Duration::from_secs(20), waits).await;
-                assert!(waited.is_ok(), "{} of {all} were served", served());
-            })
-            .await;
-        let most = seen.borrow().1;
-        let bound = MANY + USUAL + CONNECTIONS * FEWEST;
-        assert!(most < bound, "{most} waited, {bound} may");
-        assert_eq!(WAITING.get(), 0);
+    async fn b1_heads_of_many_peers_are_not_all_held_at_once_and_each_has_its_turn() {
+        // In two rounds of all of them.
+        let after = CONNECTIONS * 2 * FEWEST as usize;
+        let scene = begun_of_each(after);
+        let (of_each, most) = LocalSet::new().run_until(scene).await;
+        assert!(most <= ROOM && most > 0, "{most}");
+        let turns = of_each.iter().map(|count| count / FEWEST as usize);
+        assert!(
+            turns.clone().all(|count| (1..=3).contains(&count)),
+            "{of_each:?}"
+        );
+        assert_eq!(free(), ROOM);
     }
 
-    /// How many calls begin of one who says `last` behind fifty of them, while so many others wait that a turn takes few.
+    /// How many calls begin of one who says `last` behind fifty of them, which are more than a turn takes.
     async fn begun_before(last: &[u8], hangs_up: bool) -> u32 {
         let begun = Rc::new(Cell::new(0));
         let told = Rc::clone(&begun);
@@ -156,7 +220,6 @@ mod tests {
             dispatch: Rc::new(dispatch),
             ..accepted()
         });
-        let _others: Vec<_> = (0..MANY).map(|_| Waits::new()).collect();
         let scene = async {
             let (near, far) = duplex(64 << 10);
             let mut peer = Peer::new(near);
@@ -210,7 +273,7 @@ mod tests {
                 let tasks = TaskTracker::new();
                 tokio::task::spawn_local(serve(far, Rc::new(accepted()), ending, tasks));
                 let mut peer = Peer::new(near);
-                let most = u32::try_from(USUAL).unwrap();
+                let most = FEWEST;
                 let heads = (0..most).flat_map(|n| head(2 * n + 1, flag::END_STREAM, &request()));
                 let settings = frame(kind::SETTINGS, 0, 0, &[]);
                 let said = [PREFACE.to_vec(), settings, heads.collect()].concat();
