@@ -116,6 +116,8 @@ pub(crate) async fn serve<IO, L, C>(
     .await;
     if let Some(over) = over {
         tracing::debug!(error = %over, "http/2 connection ended");
+        // Its last words may take a second: room is for those who go on.
+        serving.turns = Turns::default();
         serving.driver.begin_close(&over);
         serving.count_met();
         std::future::poll_fn(|cx| serving.driver.poll_close(cx)).await;
