@@ -253,8 +253,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Serving<IO> {
         }
         let taken_back = self.driver.taken_back();
         for arrived in arrived {
-            if !taken_back.contains(&arrived.stream.id()) {
-                self.open(arrived);
+            match taken_back.contains(&arrived.stream.id()) {
+                true => arrived.stream.leave_to_peer(),
+                false => self.open(arrived),
             }
         }
     }

@@ -64,6 +64,7 @@ mod tests {
     use super::super::tests::{accepted, request};
     use super::super::{Accepted, Ending, serve};
     use super::*;
+    use crate::config::{Connection, Scope};
     use crate::error::{Error, Kind};
     use crate::http2::frame::{PREFACE, flag, kind};
     use crate::http2::script::{Peer, frame, head};
@@ -195,6 +196,42 @@ mod tests {
         let ping = frame(kind::PING, 0, 0, &[7; 8]);
         let last = resets.chain(ping).collect::<Vec<_>>();
         assert_eq!(begun_before(&last, false).await, 0);
+    }
+
+    /// Though none of it begins.
+    #[tokio::test]
+    async fn b1_who_takes_everything_back_is_found_out() {
+        let accepted = Rc::new(Accepted {
+            limits: Connection::new(Scope::Edge),
+            ..accepted()
+        });
+        let _others: Vec<_> = (0..MANY).map(|_| Waits::new()).collect();
+        let scene = async {
+            let (near, far) = duplex(128 << 10);
+            let mut peer = Peer::new(near);
+            let ending = Ending {
+                leave: std::future::pending::<()>(),
+                cut: std::future::pending::<()>(),
+            };
+            tokio::task::spawn_local(serve(far, accepted, ending, TaskTracker::new()));
+            let mut said = [PREFACE, &*frame(kind::SETTINGS, 0, 0, &[])].concat();
+            for volley in 0..11 {
+                let ids = (0..50).map(|n| 2 * (50 * volley + n) + 1);
+                said.extend(ids.clone().flat_map(|id| head(id, 0, &request())));
+                said.extend(ids.flat_map(|id| frame(kind::RST_STREAM, 0, id, &[0, 0, 0, 8])));
+            }
+            said.extend(frame(kind::PING, 0, 0, &[7; 8]));
+            peer.send(&said).await;
+            loop {
+                let mut got = peer.next().await.expect("a goodbye");
+                assert_ne!(got.kind, kind::PING, "all of it was taken");
+                if got.kind == kind::GOAWAY {
+                    return String::from_utf8(got.payload.split_off(8)).unwrap();
+                }
+            }
+        };
+        let why = LocalSet::new().run_until(scene).await;
+        assert_eq!(why, "too_many_premature_resets");
     }
 
     /// Nothing whole may be left behind the last one that a turn takes, which is not the end of the connection.
