@@ -144,10 +144,9 @@ impl Application {
         let (tell, told) = oneshot::channel();
         let application = Rc::clone(self);
         self.parts.tasks.spawn_local(async move {
-            let mut cut = std::pin::pin!(application.parts.cut.cancelled());
             let made = tokio::select! {
                 made = application.connected() => made,
-                () = &mut cut => Err(io::Error::other("its sidecar stops")),
+                () = application.parts.cut.cancelled() => Err(io::Error::other("its sidecar stops")),
             };
             application.dialing.take();
             match made {
@@ -319,6 +318,19 @@ mod tests {
             let refused = client.call(choice::tests::call()).await.unwrap_err();
             assert_eq!(refused.processed, Processed::No);
             assert!(refused.detail.contains("no_preface_in_time"), "{refused:?}");
+        };
+        LocalSet::new().run_until(test).await;
+    }
+
+    #[tokio::test]
+    async fn a_sidecar_that_stops_does_not_wait_for_an_application_that_has_said_nothing() {
+        let test = async {
+            let (listener, application) = listening().await;
+            let mut call = Box::pin(application.acquire(Share::All));
+            let _silent = accepted(&listener, &mut call).await;
+            application.parts.cut.cancel();
+            let refused = call.await.unwrap_err();
+            assert_eq!(refused.processed, Processed::No, "{refused:?}");
         };
         LocalSet::new().run_until(test).await;
     }

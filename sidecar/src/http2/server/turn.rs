@@ -61,8 +61,8 @@ mod tests {
     use tokio::task::LocalSet;
     use tokio_util::task::TaskTracker;
 
-    use super::super::tests::{accepted, request};
-    use super::super::{Accepted, Ending, serve};
+    use super::super::tests::{accepted, never, request};
+    use super::super::{Accepted, serve};
     use super::*;
     use crate::config::{Connection, Scope};
     use crate::error::{Error, Kind};
@@ -114,10 +114,6 @@ mod tests {
                 let mut peers = Vec::new();
                 for _ in 0..CONNECTIONS {
                     let (near, far) = duplex(64 << 10);
-                    let ending = Ending {
-                        leave: std::future::pending::<()>(),
-                        cut: std::future::pending::<()>(),
-                    };
                     let heads =
                         (0..EACH).flat_map(|n| head(2 * n + 1, flag::END_STREAM, &request()));
                     let settings = frame(kind::SETTINGS, 0, 0, &[]);
@@ -126,7 +122,7 @@ mod tests {
                     peer.send(&said).await;
                     peers.push(peer);
                     let tasks = TaskTracker::new();
-                    tokio::task::spawn_local(serve(far, Rc::clone(&accepted), ending, tasks));
+                    tokio::task::spawn_local(serve(far, Rc::clone(&accepted), never(), tasks));
                 }
                 let all = CONNECTIONS * EACH as usize;
                 let served = || seen.borrow().0;
@@ -165,11 +161,7 @@ mod tests {
             let settings = frame(kind::SETTINGS, 0, 0, &[]);
             let said = [PREFACE, &*settings, &*heads.collect::<Vec<_>>(), last].concat();
             peer.send(&said).await;
-            let ending = Ending {
-                leave: std::future::pending::<()>(),
-                cut: std::future::pending::<()>(),
-            };
-            let serving = serve(far, accepted, ending, TaskTracker::new());
+            let serving = serve(far, accepted, never(), TaskTracker::new());
             if hangs_up {
                 // A socket takes what is written to one who is gone, once.
                 let mut gone = peer.into_io();
@@ -209,11 +201,7 @@ mod tests {
         let scene = async {
             let (near, far) = duplex(128 << 10);
             let mut peer = Peer::new(near);
-            let ending = Ending {
-                leave: std::future::pending::<()>(),
-                cut: std::future::pending::<()>(),
-            };
-            tokio::task::spawn_local(serve(far, accepted, ending, TaskTracker::new()));
+            tokio::task::spawn_local(serve(far, accepted, never(), TaskTracker::new()));
             let mut said = [PREFACE, &*frame(kind::SETTINGS, 0, 0, &[])].concat();
             for volley in 0..11 {
                 let ids = (0..50).map(|n| 2 * (50 * volley + n) + 1);
@@ -240,12 +228,8 @@ mod tests {
         LocalSet::new()
             .run_until(async {
                 let (near, far) = duplex(64 << 10);
-                let ending = Ending {
-                    leave: std::future::pending::<()>(),
-                    cut: std::future::pending::<()>(),
-                };
                 let tasks = TaskTracker::new();
-                tokio::task::spawn_local(serve(far, Rc::new(accepted()), ending, tasks));
+                tokio::task::spawn_local(serve(far, Rc::new(accepted()), never(), tasks));
                 let mut peer = Peer::new(near);
                 let most = u32::try_from(USUAL).unwrap();
                 let heads = (0..most).flat_map(|n| head(2 * n + 1, flag::END_STREAM, &request()));
