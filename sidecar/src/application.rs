@@ -7,6 +7,7 @@ use std::rc::Rc;
 
 use tokio::time::Instant;
 
+use crate::connect::Place;
 use crate::error::{Error, Kind, Processed};
 use crate::exchange;
 use crate::grpc::timeout;
@@ -40,6 +41,7 @@ impl stack::Stage for Stage {
                 "the application is declared to speak tcp and takes no calls; declare what it speaks, or set protocol = \"tcp\" for the upstream at the caller",
             ));
         }
+        let place = application.strangers.place(call.facts.line.as_ref()).await;
         if call.protocol == Protocol::Grpc
             && let Some(deadline) = call.deadline
         {
@@ -54,9 +56,8 @@ impl stack::Stage for Stage {
         }
         call.facts.dispatched.set(true);
         call.facts.attempts.set(1);
-        exchange::to_application(application, call)
-            .await
-            .map_err(unreachable)
+        let exchange = exchange::to_application(application, call);
+        Place::answered(place, exchange).await.map_err(unreachable)
     }
 }
 

@@ -24,7 +24,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
 use crate::breaker;
-use crate::connect::{Pool, State};
+use crate::connect::{Place, Pool, State, Strangers};
 use crate::error::{Error, Kind};
 use crate::exchange;
 use crate::route::chain::Leaf;
@@ -52,6 +52,9 @@ pub trait Reach: Look + 'static {
     /// A call was refused, because as many of `upstream` wait as may.
     fn crowded(&self, upstream: &str);
 
+    /// Room for calls of connections that were never served, to one upstream.
+    fn strangers(&self) -> Strangers;
+
     /// Ready when some endpoint's state has changed since this future was made.
     fn changed(&self) -> impl Future<Output = ()> + 'static;
 
@@ -69,6 +72,7 @@ pub struct Balance<R> {
     upstream: Arc<Upstream>,
     leaf: Arc<Leaf>,
     reach: R,
+    strangers: Strangers,
     breaker: breaker::Config,
     /// Since when nobody was ready, and when that was last seen.
     unready: Cell<Option<(Instant, Instant)>>,
@@ -124,6 +128,7 @@ impl<R: Reach> Balance<R> {
             shared: shared.clone(),
             upstream: upstream.clone(),
             leaf: leaf.clone(),
+            strangers: reach.strangers(),
             reach,
             breaker: breaker::Config::default(),
             unready: Cell::new(None),
@@ -259,12 +264,14 @@ impl<R: Reach> Balance<R> {
 
 impl<R: Reach> Stage for Balance<R> {
     async fn call(&self, call: Call) -> Result<Reply, Error> {
+        let place = self.strangers.place(call.facts.line.as_ref()).await;
         let picked = self.pick(&call).await?;
         if picked.overruled {
             self.shared.metrics.overruled(&self.upstream.name);
         }
         let opened = open::open(&self.shared, &self.upstream, &picked, &self.breaker, call)?;
-        let result = self.reach.exchange(&picked.endpoint, opened.call).await;
+        let exchange = self.reach.exchange(&picked.endpoint, opened.call);
+        let result = Place::answered(place, exchange).await;
         opened.attempt.follow(result)
     }
 }
@@ -286,6 +293,10 @@ impl Reach for Rc<Pool> {
 
     fn failure(&self, endpoint: &Arc<Endpoint>) -> Option<Kind> {
         Pool::failure(self, endpoint)
+    }
+
+    fn strangers(&self) -> Strangers {
+        Pool::strangers(self)
     }
 
     fn changed(&self) -> impl Future<Output = ()> + 'static {

@@ -18,6 +18,9 @@ mod pool;
 /// Mesh connections of one application's connection each.
 mod single;
 
+/// How few calls of strangers a callee has at a time.
+mod strangers;
+
 /// Connections to the local application.
 mod application;
 
@@ -31,3 +34,5 @@ pub(crate) use metrics::Metrics;
 pub(crate) use pool::Parts;
 pub use pool::{Pool, State};
 pub(crate) use single::Opaque;
+pub use strangers::Strangers;
+pub(crate) use strangers::{Line, Place};

@@ -27,6 +27,7 @@ use tower::layer::layer_fn;
 use tower_layer::Layer;
 
 use crate::attempt::safety::Decision;
+use crate::connect::Line;
 use crate::contract;
 use crate::error::Error;
 use crate::grpc::message::Tally;
@@ -54,6 +55,8 @@ pub enum Direction {
 pub struct Facts {
     /// It came on a connection that has been served before.
     pub is_known: bool,
+    /// Where it waits with others of its HTTP/2 connection, as long as that was not.
+    pub(crate) line: Option<Line>,
     /// Service and method as `call` found them.
     pub service: RefCell<Option<Arc<str>>>,
     pub promise: RefCell<Option<Arc<contract::Promise>>>,

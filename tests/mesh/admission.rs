@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
-use crate::limit::{answered, hits, neighbour_is_served, rises};
+use crate::limit::{answered, head, hits, neighbour_is_served, rises};
 
 /// Longer than an answer takes, and short enough to be waited for in vain.
 const A_MOMENT: Duration = Duration::from_millis(300);
@@ -251,6 +251,31 @@ async fn past_the_calls_that_may_wait_for_an_instance_others_are_refused() {
             rises(mesh.client_sidecar("web"), "mesh", "queued", 0.0).await;
             let alone = together(1).await;
             assert_eq!(refused(&alone), 0, "{alone:?}");
+        })
+        .await;
+}
+
+/// None is refused, and those that nobody answers make room in time.
+#[tokio::test]
+async fn past_the_calls_that_a_callee_has_of_strangers_the_next_one_waits() {
+    Mesh::builder()
+        .service(Service::new("orders").edge())
+        .client("web")
+        .settings("[limits.mesh]\nstranger_calls = 1\n[limits.local]\nstranger_calls = 1\n")
+        .run(async |mesh| {
+            let (orders, web) = (mesh.sidecar("orders"), mesh.client_sidecar("web"));
+            let edge = orders.addresses.edge.as_ref().unwrap();
+            let upstream = &web.addresses.upstreams["orders"];
+            for (sidecar, scope, address) in [(orders, "app_in", edge), (web, "mesh", upstream)] {
+                neighbour_is_served(address).await;
+                let before = hits(sidecar, scope, "stranger_calls").await;
+                let mut raw = Raw::connect(address).await;
+                let stalled = [1, 3, 5].map(|stream| head(stream, 0));
+                raw.send(&stalled.concat()).await;
+                rises(sidecar, scope, "stranger_calls", before).await;
+                assert!(answered(&mut raw, 7).await);
+                neighbour_is_served(address).await;
+            }
         })
         .await;
 }

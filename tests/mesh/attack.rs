@@ -29,13 +29,7 @@ const AT_ONCE: Duration = Duration::from_secs(1);
 
 /// What these send comes to the application, which is kept busy in the process of those who make the good calls: how long they take then
 /// says little of the sidecars between them.
-const FOR_THE_APPLICATION: [&str; 5] = [
-    "rapid reset at a pace",
-    "rapid reset by goaway",
-    "data dribble",
-    "answers nobody reads",
-    "tiny data frames",
-];
+const FOR_THE_APPLICATION: [&str; 3] = ["data dribble", "answers nobody reads", "tiny data frames"];
 
 /// How much of it: a full run is `OUTRIGGER_ATTACKERS=50 OUTRIGGER_ATTACK_MILLIS=10000`, on quiet cores with a release build of the sidecars in
 /// `OUTRIGGER_BIN` and `OUTRIGGER_ATTACK_SLACK=1`.

@@ -3,13 +3,16 @@ use std::collections::HashMap;
 
 use http::{HeaderMap, Method};
 use tokio::sync::Notify;
+use tokio_util::task::TaskTracker;
 
 use super::*;
 use crate::attempt::Policy;
+use crate::config::{Connection, Scope};
 use crate::contract::Contract;
 use crate::deadline::Limit;
 use crate::error::Processed;
 use crate::grpc::timeout;
+use crate::http2;
 use crate::identity::spiffe::SpiffeId;
 use crate::observe;
 use crate::observe::Facts;
@@ -69,6 +72,11 @@ impl Reach for Fake {
 
     fn crowded(&self, upstream: &str) {
         self.crowded.borrow_mut().push(upstream.to_owned());
+    }
+
+    fn strangers(&self) -> Strangers {
+        let limits = Connection::new(Scope::Mesh);
+        Strangers::new(&limits, &TaskTracker::new(), &http2::Metrics::default())
     }
 
     fn changed(&self) -> impl Future<Output = ()> + 'static {

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::idle::idle;
+use super::strangers::Strangers;
 use super::{choice, dial};
 use crate::accept::stream::Plain;
 use crate::config::{Address, AppProtocol, Limits};
@@ -52,6 +53,7 @@ pub struct Application {
     exchanges: http1::client::Setup,
     /// One dial at a time: a burst of calls must not become a burst of connections.
     dialing: RefCell<Option<Dialing>>,
+    pub(crate) strangers: Strangers,
 }
 
 // === impl Application ===
@@ -73,6 +75,7 @@ impl Application {
             cut: parts.cut.clone(),
             metrics: parts.bounds.clone(),
         };
+        let strangers = Strangers::new(&setup.limits, &parts.tasks, &parts.bounds);
         Rc::new(Self {
             parts,
             setup,
@@ -80,6 +83,7 @@ impl Application {
             connections: RefCell::default(),
             idle: Rc::default(),
             dialing: RefCell::default(),
+            strangers,
         })
     }
 
@@ -144,10 +148,9 @@ impl Application {
         let (tell, told) = oneshot::channel();
         let application = Rc::clone(self);
         self.parts.tasks.spawn_local(async move {
-            let mut cut = std::pin::pin!(application.parts.cut.cancelled());
             let made = tokio::select! {
                 made = application.connected() => made,
-                () = &mut cut => Err(io::Error::other("its sidecar stops")),
+                () = application.parts.cut.cancelled() => Err(io::Error::other("its sidecar stops")),
             };
             application.dialing.take();
             match made {
@@ -319,6 +322,19 @@ mod tests {
             let refused = client.call(choice::tests::call()).await.unwrap_err();
             assert_eq!(refused.processed, Processed::No);
             assert!(refused.detail.contains("no_preface_in_time"), "{refused:?}");
+        };
+        LocalSet::new().run_until(test).await;
+    }
+
+    #[tokio::test]
+    async fn a_sidecar_that_stops_does_not_wait_for_an_application_that_has_said_nothing() {
+        let test = async {
+            let (listener, application) = listening().await;
+            let mut call = Box::pin(application.acquire(Share::All));
+            let _silent = accepted(&listener, &mut call).await;
+            application.parts.cut.cancel();
+            let refused = call.await.unwrap_err();
+            assert_eq!(refused.processed, Processed::No, "{refused:?}");
         };
         LocalSet::new().run_until(test).await;
     }

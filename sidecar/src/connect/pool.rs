@@ -24,6 +24,7 @@ use super::backoff::Backoff;
 use super::choice;
 use super::dial::{self, Dialed};
 use super::idle::idle;
+use super::strangers::Strangers;
 use crate::accept::rate::Rate;
 use crate::balance::endpoint::Endpoint;
 use crate::config::{Limits, Scope};
@@ -143,6 +144,12 @@ impl Pool {
     /// As many calls as may wait for an instance of `upstream` do.
     pub(crate) fn crowded(&self, upstream: &str) {
         self.parts.bounds.hit(Scope::Mesh, Limit::Queued, &upstream);
+    }
+
+    /// Room for calls of strangers to one upstream.
+    pub(crate) fn strangers(&self) -> Strangers {
+        let parts = &self.parts;
+        Strangers::new(&self.setup.limits, &parts.tasks, &parts.bounds)
     }
 
     /// Starts connecting if nothing is open; returns at once.

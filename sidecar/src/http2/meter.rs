@@ -35,6 +35,7 @@ pub enum Limit {
     TlsHandshakesAtOnce,
     DialsPerSecond,
     Queued,
+    StrangerCalls,
     MemoryGuard,
     HeaderMemory,
     BufferedBytes,
@@ -42,7 +43,7 @@ pub enum Limit {
 }
 
 impl Limit {
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 32] = [
         Self::MaxConcurrentStreams,
         Self::HeaderList,
         Self::HeaderCount,
@@ -70,6 +71,7 @@ impl Limit {
         Self::TlsHandshakesAtOnce,
         Self::DialsPerSecond,
         Self::Queued,
+        Self::StrangerCalls,
         Self::MemoryGuard,
         Self::HeaderMemory,
         Self::BufferedBytes,
@@ -113,6 +115,7 @@ impl Limit {
             Self::TlsHandshakesAtOnce => "tls_handshakes_at_once",
             Self::DialsPerSecond => "dials_per_second",
             Self::Queued => "queued",
+            Self::StrangerCalls => "stranger_calls",
             Self::MemoryGuard => "memory_guard",
             Self::HeaderMemory => "header_memory",
             Self::BufferedBytes => "buffered_bytes",
@@ -150,6 +153,7 @@ impl Limit {
             Self::TlsHandshakesAtOnce => "too_many_handshakes_at_once",
             Self::DialsPerSecond => "too_many_dials",
             Self::Queued => "too_many_queued",
+            Self::StrangerCalls => "too_many_calls_of_strangers",
             Self::MemoryGuard => "short_of_memory",
             Self::HeaderMemory => "too_many_headers_held",
             Self::BufferedBytes => "too_many_bytes_held",

@@ -36,6 +36,7 @@ use super::meter::Limit;
 use super::metrics::Metrics;
 use super::streams::{Arrived, Handle};
 use crate::config::Connection;
+use crate::connect::Line;
 use crate::error::{Error, Kind};
 use crate::grpc::is_grpc;
 use crate::memory::Room;
@@ -100,6 +101,7 @@ pub(crate) async fn serve<IO, L, C>(
         empty: "".into(),
         is_known: false,
         turns: Turns::default(),
+        line: Line::default(),
         tasks,
     };
     let mut leave = pin!(ending.leave);
@@ -134,6 +136,7 @@ struct Serving<IO> {
     empty: Arc<str>,
     is_known: bool,
     turns: Turns,
+    line: Line,
     tasks: TaskTracker,
 }
 
@@ -266,8 +269,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Serving<IO> {
         }
         let taken_back = self.driver.taken_back();
         for arrived in arrived {
-            if !taken_back.contains(&arrived.stream.id()) {
-                self.open(arrived, turn);
+            match taken_back.contains(&arrived.stream.id()) {
+                true => arrived.stream.leave_to_peer(),
+                false => self.open(arrived, turn),
             }
         }
     }
@@ -283,6 +287,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Serving<IO> {
         let stream = Rc::new(stream);
         let facts = Facts {
             is_known: self.is_known,
+            line: (!self.is_known).then(|| self.line.clone()),
             ..Facts::default()
         };
         let call = decode(request, &stream, &accepted, Arc::clone(&self.empty), facts);

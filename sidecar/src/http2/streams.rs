@@ -445,6 +445,11 @@ impl Handle {
         &self.shared
     }
 
+    /// Lets it go, and leaves its end to the peer: a reset of it has come and was not looked at.
+    pub(super) fn leave_to_peer(self) {
+        self.shared.0.borrow_mut().post.mailboxes.remove(&self.id);
+    }
+
     /// The head provably never left us: not a byte of it reached the socket.
     pub(super) fn is_unsent(&self) -> bool {
         self.shared.0.borrow().written <= self.begins

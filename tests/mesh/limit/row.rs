@@ -15,7 +15,7 @@ const MEMORY: &str = "tests/mesh/memory.rs";
 const CLIENT: &str = "sidecar/src/http2/client/tests.rs";
 const CONNECTION: &str = "sidecar/src/http2/connection/tests.rs";
 
-const ELSEWHERE: [Elsewhere; 18] = [
+const ELSEWHERE: [Elsewhere; 19] = [
     (
         "connections",
         ADMISSION,
@@ -51,6 +51,12 @@ const ELSEWHERE: [Elsewhere; 18] = [
         ADMISSION,
         "past_the_calls_that_may_wait_for_an_instance_others_are_refused",
         "queued = 1",
+    ),
+    (
+        "stranger_calls",
+        ADMISSION,
+        "past_the_calls_that_a_callee_has_of_strangers_the_next_one_waits",
+        "stranger_calls = 1",
     ),
     (
         "stream_window",

@@ -27,6 +27,8 @@ pub enum Of {
     Connection,
     /// What we do to reach others.
     Dials,
+    /// What whoever is called is given to do.
+    Callee,
 }
 
 /// The numbers of one scope.
@@ -39,6 +41,7 @@ pub struct Connection {
     pub tls_handshakes_at_once: u32,
     pub dials_per_second: u32,
     pub queued: u32,
+    pub stranger_calls: u32,
     pub max_concurrent_streams: u32,
     pub stream_window: u32,
     pub known_stream_window: u32,
@@ -61,7 +64,7 @@ pub struct Connection {
 }
 
 /// In the order of the docs.
-pub const ROWS: [Row; 25] = [
+pub const ROWS: [Row; 26] = [
     Row {
         name: "connections",
         of: Of::Listener,
@@ -121,6 +124,16 @@ pub const ROWS: [Row; 25] = [
         about: "Calls of an upstream that wait for an instance, over all threads; a quarter more of connections that have been served before.",
         effect: "overloaded, told to come back in half a second",
         place: |limits| &mut limits.queued,
+    },
+    Row {
+        name: "stranger_calls",
+        of: Of::Callee,
+        defaults: [0, 64, 64],
+        more_towards_application: 0,
+        unit: "calls",
+        about: "Calls that an upstream, or our application, has of connections on which not ten calls were answered: each until it is answered, for 50 ms at most; of one data-plane thread.",
+        effect: "the call waits",
+        place: |limits| &mut limits.stranger_calls,
     },
     Row {
         name: "max_concurrent_streams",
@@ -324,8 +337,9 @@ impl Row {
         match scope {
             Scope::Edge => edge,
             Scope::Mesh => mesh,
+            Scope::AppOut if self.of == Of::Callee => 0,
+            Scope::AppIn if !matches!(self.of, Of::Connection | Of::Callee) => 0,
             Scope::AppOut => local,
-            Scope::AppIn if self.of != Of::Connection => 0,
             Scope::AppIn => local + self.more_towards_application,
         }
     }
@@ -346,6 +360,7 @@ impl Connection {
             tls_handshakes_at_once: 0,
             dials_per_second: 0,
             queued: 0,
+            stranger_calls: 0,
             max_concurrent_streams: 0,
             stream_window: 0,
             known_stream_window: 0,

@@ -1,6 +1,7 @@
 //! Our server and our client against each other, while the server leaves.
 
 use std::cell::RefCell;
+use std::future::Pending;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Uri};
@@ -52,6 +53,14 @@ pub(super) fn accepted() -> Accepted {
         header_block: Duration::from_secs(5),
         patience: Duration::from_secs(60),
         metrics: Metrics::default(),
+    }
+}
+
+/// Of a connection that goes on until its peer ends it.
+pub(super) fn never() -> Ending<Pending<()>, Pending<()>> {
+    Ending {
+        leave: std::future::pending(),
+        cut: std::future::pending(),
     }
 }
 
@@ -177,17 +186,13 @@ async fn let_go(
     let local = LocalSet::new();
     // Small, so that a peer that reads nothing is noticed.
     let (near, far) = duplex(1 << 10);
-    let ending = Ending {
-        leave: std::future::pending(),
-        cut: std::future::pending(),
-    };
     let accepted = Accepted {
         dispatch,
         header_block: Duration::from_secs(10),
         patience: Duration::from_secs(30),
         ..accepted()
     };
-    local.spawn_local(serve(far, Rc::new(accepted), ending, TaskTracker::new()));
+    local.spawn_local(serve(far, Rc::new(accepted), never(), TaskTracker::new()));
     local
         .run_until(async {
             let mut peer = crate::http2::script::Peer::new(near);

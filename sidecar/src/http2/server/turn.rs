@@ -101,9 +101,10 @@ mod tests {
     use tokio::task::LocalSet;
     use tokio_util::task::TaskTracker;
 
-    use super::super::tests::{accepted, request};
-    use super::super::{Accepted, Ending, serve};
+    use super::super::tests::{accepted, never, request};
+    use super::super::{Accepted, serve};
     use super::*;
+    use crate::config::{Connection, Scope};
     use crate::error::{Error, Kind};
     use crate::http2::frame::{PREFACE, flag, kind};
     use crate::http2::script::{Peer, frame, head};
@@ -166,17 +167,13 @@ mod tests {
                 ..accepted()
             });
             let (near, far) = duplex(64 << 10);
-            let ending = Ending {
-                leave: std::future::pending::<()>(),
-                cut: std::future::pending::<()>(),
-            };
             let heads = (0..EACH).flat_map(|n| head(2 * n + 1, flag::END_STREAM, &request()));
             let settings = frame(kind::SETTINGS, 0, 0, &[]);
             let mut peer = Peer::new(near);
             let said = [PREFACE.to_vec(), settings, heads.collect()].concat();
             peer.send(&said).await;
             peers.push(peer);
-            tokio::task::spawn_local(serve(far, accepted, ending, TaskTracker::new()));
+            tokio::task::spawn_local(serve(far, accepted, never(), TaskTracker::new()));
         }
         let all = CONNECTIONS * EACH as usize;
         let waits = async {
@@ -227,11 +224,7 @@ mod tests {
             let settings = frame(kind::SETTINGS, 0, 0, &[]);
             let said = [PREFACE, &*settings, &*heads.collect::<Vec<_>>(), last].concat();
             peer.send(&said).await;
-            let ending = Ending {
-                leave: std::future::pending::<()>(),
-                cut: std::future::pending::<()>(),
-            };
-            let serving = serve(far, accepted, ending, TaskTracker::new());
+            let serving = serve(far, accepted, never(), TaskTracker::new());
             if hangs_up {
                 // A socket takes what is written to one who is gone, once.
                 let mut gone = peer.into_io();
@@ -260,18 +253,45 @@ mod tests {
         assert_eq!(begun_before(&last, false).await, 0);
     }
 
+    /// Though none of it begins.
+    #[tokio::test]
+    async fn b1_who_takes_everything_back_is_found_out() {
+        let accepted = Rc::new(Accepted {
+            limits: Connection::new(Scope::Edge),
+            ..accepted()
+        });
+        let scene = async {
+            let (near, far) = duplex(128 << 10);
+            let mut peer = Peer::new(near);
+            tokio::task::spawn_local(serve(far, accepted, never(), TaskTracker::new()));
+            let mut said = [PREFACE, &*frame(kind::SETTINGS, 0, 0, &[])].concat();
+            for volley in 0..11 {
+                let ids = (0..50).map(|n| 2 * (50 * volley + n) + 1);
+                said.extend(ids.clone().flat_map(|id| head(id, 0, &request())));
+                said.extend(ids.flat_map(|id| frame(kind::RST_STREAM, 0, id, &[0, 0, 0, 8])));
+            }
+            said.extend(frame(kind::PING, 0, 0, &[7; 8]));
+            peer.send(&said).await;
+            loop {
+                let mut got = peer.next().await.expect("a goodbye");
+                assert_ne!(got.kind, kind::PING, "all of it was taken");
+                if got.kind == kind::GOAWAY {
+                    return String::from_utf8(got.payload.split_off(8)).unwrap();
+                }
+            }
+        };
+        let why = LocalSet::new().run_until(scene).await;
+        assert_eq!(why, "too_many_premature_resets");
+    }
+
     /// Nothing whole may be left behind the last one that a turn takes, which is not the end of the connection.
     #[tokio::test]
     async fn who_sends_as_many_as_a_turn_takes_is_heard_again() {
         LocalSet::new()
             .run_until(async {
                 let (near, far) = duplex(64 << 10);
-                let ending = Ending {
-                    leave: std::future::pending::<()>(),
-                    cut: std::future::pending::<()>(),
-                };
                 let tasks = TaskTracker::new();
-                tokio::task::spawn_local(serve(far, Rc::new(accepted()), ending, tasks));
+                tokio::task::spawn_local(serve(far, Rc::new(accepted()), never(), tasks));
                 let mut peer = Peer::new(near);
                 let most = FEWEST;
                 let heads = (0..most).flat_map(|n| head(2 * n + 1, flag::END_STREAM, &request()));
