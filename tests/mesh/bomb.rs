@@ -260,12 +260,12 @@ async fn explode(mesh: &Mesh, shape: Shape, bombers: u32, lasts: Duration) {
     .await;
 }
 
-/// The newest are refused, by an answer that says when to come back; whoever is on another connection does not notice.
+/// They wait for one another. The newest are refused, by an answer that says when to come back; whoever is on another connection does not notice.
 #[tokio::test]
 async fn b3_heads_past_the_bound_are_refused_newest_first() {
     Mesh::builder()
         .service(Service::new("orders").edge())
-        .settings("[limits.process]\nheader_memory = 1048576\n")
+        .settings("[limits.process]\nheader_memory = 1048576\n[limits.local]\nstranger_calls = 1\n")
         .run(async |mesh| {
             let orders = mesh.sidecar("orders");
             let edge = orders.addresses.edge.as_ref().unwrap();

@@ -18,6 +18,8 @@ use crate::ECHO;
 const STORM: u32 = 200;
 /// Calls beside them that go on.
 const KEPT: u32 = 20;
+/// Whoever was answered so many calls may send a storm at once.
+const SERVED: u32 = 10;
 /// Between two storms.
 const PAUSE: Duration = Duration::from_millis(100);
 /// ENHANCE_YOUR_CALM: it is not called again for it, nor held to be broken, which would end the storm.
@@ -26,6 +28,7 @@ const CALM: u32 = 11;
 const SETTINGS: &str = "[limits.mesh]\nmax_concurrent_streams = 240\nconnection_window = 16777216\nconnection_buffered = 16777216\n";
 
 /// What a call asks for.
+const HELLO: &[u8] = b"hello";
 const KEEP: &[u8] = b"keep";
 const RESET: &[u8] = b"reset";
 const END: &[u8] = b"end";
@@ -111,6 +114,11 @@ async fn storms(service: &str, address: &str) {
     };
     raw.until(are_kept).await.expect("heads of those that stay");
     let (mut next, mut rounds) = (2 * KEPT + 1, 0);
+    for stream in odd(next, SERVED) {
+        raw.send(&call(service, stream, HELLO)).await;
+    }
+    until_over(&mut raw, odd(next, SERVED)).await;
+    next += 2 * SERVED;
     let mut ticks = interval(PAUSE);
     let until = Instant::now() + settings::seconds("STORM", 2);
     while Instant::now() < until {

@@ -210,8 +210,12 @@ fn check_set(set: &Set, key: &str, scope: Scope) -> Result<(), Error> {
             let expected = format!("one of the bounds {}", names.join(", "));
             return Err(wrong(key, name, setting.text(), expected));
         };
-        // What `local` says of a listener is said of the one direction that has one.
-        if !row.applies_to(scope) && (key == scope.name() || !row.applies_to(Scope::AppOut)) {
+        // What `local` says is said of the directions that have such a thing.
+        let is_bounded = match key == scope.name() {
+            true => row.applies_to(scope),
+            false => row.applies_to(Scope::AppOut) || row.applies_to(Scope::AppIn),
+        };
+        if !is_bounded {
             let expected = "nothing: there is no such thing to be bounded here".to_owned();
             return Err(wrong(key, name, setting.text(), expected));
         }

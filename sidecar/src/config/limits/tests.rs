@@ -50,6 +50,10 @@ fn what_cannot_be_a_bound_is_refused_by_its_key() {
             "sidecar.limits.app_in.connections = 5: nothing",
         ),
         (
+            "[app_out]\nstranger_calls = 5",
+            "sidecar.limits.app_out.stranger_calls = 5: nothing",
+        ),
+        (
             "[local]\ndials_per_second = 5",
             "sidecar.limits.local.dials_per_second = 5: nothing",
         ),
@@ -119,13 +123,14 @@ fn local_is_both_directions_and_what_reaches_the_application_may_be_more() {
     assert_eq!(heads(&defaults, Scope::AppOut), (32 << 10, 128));
     assert_eq!(heads(&defaults, Scope::AppIn), (40 << 10, 144));
     let limits = limits(
-        "[mesh]\nheader_list = 34816\n[local]\nheader_list = 30720\nheader_count = 120\nping_frames = 7\nconnections = 5\n[app_in]\nheader_count = 150\nping_frames = 8\n",
+        "[mesh]\nheader_list = 34816\n[local]\nheader_list = 30720\nheader_count = 120\nping_frames = 7\nconnections = 5\nstranger_calls = 9\n[app_in]\nheader_count = 150\nping_frames = 8\n",
     )
     .unwrap();
     assert_eq!(heads(&limits, Scope::AppOut), (30 << 10, 120));
     assert_eq!(heads(&limits, Scope::AppIn), (38 << 10, 150));
     let pings = [Scope::AppOut, Scope::AppIn].map(|scope| limits.of(scope).ping_frames);
     assert_eq!((pings, limits.app_out().connections), ([7, 8], 5));
+    assert_eq!(limits.app_in().stranger_calls, 9);
 }
 
 #[test]
