@@ -3,11 +3,12 @@
 //! An application that cannot be reached has not seen the call: the answer is `no_endpoint`, proved unprocessed, so that the caller's
 //! sidecar moves on at once.
 
+use std::pin::pin;
 use std::rc::Rc;
 
 use tokio::time::Instant;
 
-use crate::connect::Place;
+use crate::connect::Application;
 use crate::error::{Error, Kind, Processed};
 use crate::exchange;
 use crate::grpc::timeout;
@@ -28,7 +29,7 @@ impl Stage {
 }
 
 impl stack::Stage for Stage {
-    async fn call(&self, mut call: Call) -> Result<Reply, Error> {
+    async fn call(&self, call: Call) -> Result<Reply, Error> {
         let Some(application) = &self.thread.application else {
             return Err(Error::unprocessed(
                 Kind::NoEndpoint,
@@ -41,24 +42,31 @@ impl stack::Stage for Stage {
                 "the application is declared to speak tcp and takes no calls; declare what it speaks, or set protocol = \"tcp\" for the upstream at the caller",
             ));
         }
-        let place = application.strangers.place(call.facts.line.as_ref()).await;
-        if call.protocol == Protocol::Grpc
-            && let Some(deadline) = call.deadline
-        {
-            let left = timeout::encode(deadline.saturating_duration_since(Instant::now()));
-            let left = left.ok_or_else(|| {
-                Error::unprocessed(
-                    Kind::DeadlineExceeded,
-                    "the deadline passed before the application was asked",
-                )
-            })?;
-            call.headers.say(timeout::HEADER, left);
-        }
-        call.facts.dispatched.set(true);
-        call.facts.attempts.set(1);
-        let exchange = exchange::to_application(application, call);
-        Place::answered(place, exchange).await.map_err(unreachable)
+        let line = call.facts.line.clone();
+        let asked = pin!(ask(application, call));
+        application.strangers.answered(line, asked).await
     }
+}
+
+/// The deadline is written once the call goes: it may have waited.
+async fn ask(application: &Rc<Application>, mut call: Call) -> Result<Reply, Error> {
+    if call.protocol == Protocol::Grpc
+        && let Some(deadline) = call.deadline
+    {
+        let left = timeout::encode(deadline.saturating_duration_since(Instant::now()));
+        let left = left.ok_or_else(|| {
+            Error::unprocessed(
+                Kind::DeadlineExceeded,
+                "the deadline passed before the application was asked",
+            )
+        })?;
+        call.headers.say(timeout::HEADER, left);
+    }
+    call.facts.dispatched.set(true);
+    call.facts.attempts.set(1);
+    exchange::to_application(application, call)
+        .await
+        .map_err(unreachable)
 }
 
 /// What never reached the application is nobody's doing but its absence.

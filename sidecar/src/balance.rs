@@ -16,6 +16,7 @@ pub mod select;
 
 use std::cell::Cell;
 use std::future::Future;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -24,7 +25,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
 use crate::breaker;
-use crate::connect::{Place, Pool, State, Strangers};
+use crate::connect::{Pool, State, Strangers};
 use crate::error::{Error, Kind};
 use crate::exchange;
 use crate::route::chain::Leaf;
@@ -133,6 +134,16 @@ impl<R: Reach> Balance<R> {
             breaker: breaker::Config::default(),
             unready: Cell::new(None),
         }
+    }
+
+    async fn attempt(&self, call: Call) -> Result<Reply, Error> {
+        let picked = self.pick(&call).await?;
+        if picked.overruled {
+            self.shared.metrics.overruled(&self.upstream.name);
+        }
+        let opened = open::open(&self.shared, &self.upstream, &picked, &self.breaker, call)?;
+        let result = self.reach.exchange(&picked.endpoint, opened.call).await;
+        opened.attempt.follow(result)
     }
 
     /// An endpoint with its permission, waiting for one if need be.
@@ -264,15 +275,9 @@ impl<R: Reach> Balance<R> {
 
 impl<R: Reach> Stage for Balance<R> {
     async fn call(&self, call: Call) -> Result<Reply, Error> {
-        let place = self.strangers.place(call.facts.line.as_ref()).await;
-        let picked = self.pick(&call).await?;
-        if picked.overruled {
-            self.shared.metrics.overruled(&self.upstream.name);
-        }
-        let opened = open::open(&self.shared, &self.upstream, &picked, &self.breaker, call)?;
-        let exchange = self.reach.exchange(&picked.endpoint, opened.call);
-        let result = Place::answered(place, exchange).await;
-        opened.attempt.follow(result)
+        let line = call.facts.line.clone();
+        let attempt = pin!(self.attempt(call));
+        self.strangers.answered(line, attempt).await
     }
 }
 

@@ -34,5 +34,5 @@ pub(crate) use metrics::Metrics;
 pub(crate) use pool::Parts;
 pub use pool::{Pool, State};
 pub(crate) use single::Opaque;
+pub(crate) use strangers::Line;
 pub use strangers::Strangers;
-pub(crate) use strangers::{Line, Place};

@@ -4,7 +4,7 @@
 //! nobody yet it has few calls at a time that it has not answered; the others wait here, and many never leave. One that it has had for long
 //! counts no more: it may be meant to be answered late, or never.
 
-use std::pin::pin;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,14 +34,7 @@ pub struct Strangers {
 #[derive(Clone, Debug)]
 pub(crate) struct Line(Rc<Semaphore>);
 
-/// Room that one call may take.
-#[derive(Debug)]
-pub(crate) struct Place {
-    room: Option<OwnedSemaphorePermit>,
-    tasks: TaskTracker,
-}
-
-/// Room that a call takes which is with the application. If the call is given up it is kept: the application may not know yet.
+/// Room that a call takes. If the call is given up it is kept until its time: the callee may not know yet.
 struct Taken {
     room: Option<OwnedSemaphorePermit>,
     until: Instant,
@@ -62,22 +55,38 @@ impl Strangers {
         }
     }
 
-    /// `None` for a call of those who were served.
-    pub(crate) async fn place(&self, line: Option<&Line>) -> Option<Place> {
-        let line = line?;
+    /// Waits for room, unless the call came without a line because its connection was served; then for the answer.
+    pub(crate) async fn answered<T>(
+        &self,
+        line: Option<Line>,
+        mut exchange: Pin<&mut impl Future<Output = T>>,
+    ) -> T {
+        let Some(line) = line else {
+            return exchange.await;
+        };
+        let taken = Taken {
+            room: self.room(&line).await,
+            until: Instant::now() + YOUNG,
+            tasks: self.tasks.clone(),
+        };
+        let answer = timeout_at(taken.until, exchange.as_mut()).await;
+        taken.free();
+        match answer {
+            Ok(answer) => answer,
+            Err(_) => exchange.await,
+        }
+    }
+
+    async fn room(&self, line: &Line) -> Option<OwnedSemaphorePermit> {
         let _first = line.0.acquire().await;
-        let room = match Arc::clone(&self.room).try_acquire_owned() {
+        match Arc::clone(&self.room).try_acquire_owned() {
             Err(TryAcquireError::NoPermits) => {
                 let peer = "connections that were never served";
                 self.bounds.hit(self.scope, Limit::StrangerCalls, &peer);
                 Arc::clone(&self.room).acquire_owned().await.ok()
             }
             room => room.ok(),
-        };
-        Some(Place {
-            room,
-            tasks: self.tasks.clone(),
-        })
+        }
     }
 }
 
@@ -86,33 +95,6 @@ impl Strangers {
 impl Default for Line {
     fn default() -> Self {
         Self(Rc::new(Semaphore::new(1)))
-    }
-}
-
-// === impl Place ===
-
-impl Place {
-    /// The exchange takes it, if it needs one, until there is an answer or it is time.
-    pub(crate) async fn answered<T>(place: Option<Self>, exchange: impl Future<Output = T>) -> T {
-        match place {
-            Some(place) => place.taken(exchange).await,
-            None => exchange.await,
-        }
-    }
-
-    async fn taken<T>(self, exchange: impl Future<Output = T>) -> T {
-        let taken = Taken {
-            room: self.room,
-            until: Instant::now() + YOUNG,
-            tasks: self.tasks,
-        };
-        let mut exchange = pin!(exchange);
-        let answer = timeout_at(taken.until, &mut exchange).await;
-        taken.free();
-        match answer {
-            Ok(answer) => answer,
-            Err(_) => exchange.await,
-        }
     }
 }
 
@@ -141,6 +123,7 @@ impl Drop for Taken {
 #[cfg(test)]
 mod tests {
     use std::future::{pending, ready};
+    use std::pin::pin;
 
     use futures::FutureExt as _;
     use tokio::time::{advance, sleep};
@@ -153,43 +136,37 @@ mod tests {
         Strangers::new(&limits, &TaskTracker::new(), &Metrics::default())
     }
 
-    async fn asked(strangers: &Strangers, line: &Line) -> Place {
-        strangers.place(Some(line)).await.expect("a stranger")
-    }
-
     /// Whether there is room for another one now.
     fn has_room(strangers: &Strangers) -> bool {
-        asked(strangers, &Line::default()).now_or_never().is_some()
+        strangers.room(&Line::default()).now_or_never().is_some()
     }
 
     #[tokio::test(start_paused = true)]
     async fn what_is_answered_makes_room_at_once_and_what_is_not_in_time() {
         let strangers = strangers(1);
-        let line = Line::default();
-        let place = asked(&strangers, &line).await;
-        assert!(!has_room(&strangers), "the bound is one");
-        place.taken(ready(())).await;
-        assert!(has_room(&strangers));
-
-        let place = asked(&strangers, &line).await;
-        let mut stalls = Box::pin(place.taken(pending::<()>()));
+        let stranger = || Some(Line::default());
+        let (never, at_once, later) = (pin!(pending::<()>()), pin!(ready(())), pin!(ready(())));
+        let mut stalls = Box::pin(strangers.answered(stranger(), never));
         assert!(futures::poll!(&mut stalls).is_pending());
+        assert!(!has_room(&strangers), "the bound is one");
+        strangers.answered(None, at_once).await;
+        let mut next = Box::pin(strangers.answered(stranger(), later));
         advance(YOUNG - Duration::from_millis(1)).await;
-        assert!(futures::poll!(&mut stalls).is_pending() && !has_room(&strangers));
+        assert!(futures::poll!(&mut stalls).is_pending());
+        assert!(futures::poll!(&mut next).is_pending());
         advance(Duration::from_millis(1)).await;
-        assert!(futures::poll!(&mut stalls).is_pending() && has_room(&strangers));
+        assert!(futures::poll!(&mut stalls).is_pending());
+        next.await;
+        assert!(has_room(&strangers), "that one was answered");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_call_that_is_given_up_keeps_its_room_if_it_was_sent() {
+    async fn a_call_that_is_given_up_keeps_its_room_until_its_time() {
         let strangers = strangers(1);
-        drop(asked(&strangers, &Line::default()).await);
-        assert!(has_room(&strangers), "that one was never sent");
-
-        let place = asked(&strangers, &Line::default()).await;
-        let mut sent = Box::pin(place.taken(pending::<()>()));
-        assert!(futures::poll!(&mut sent).is_pending());
-        drop(sent);
+        let never = pin!(pending::<()>());
+        let mut call = Box::pin(strangers.answered(Some(Line::default()), never));
+        assert!(futures::poll!(&mut call).is_pending());
+        drop(call);
         sleep(YOUNG / 2).await;
         assert!(!has_room(&strangers));
         sleep(YOUNG).await;
@@ -201,12 +178,12 @@ mod tests {
     async fn each_connection_has_its_turn() {
         let strangers = strangers(1);
         let (greedy, modest) = (Line::default(), Line::default());
-        let first = asked(&strangers, &greedy).await;
-        let mut others = [(); 9].map(|()| Box::pin(asked(&strangers, &greedy)));
+        let first = strangers.room(&greedy).await;
+        let mut others = [(); 9].map(|()| Box::pin(strangers.room(&greedy)));
         for other in &mut others {
             assert!(futures::poll!(other).is_pending());
         }
-        let mut late = Box::pin(asked(&strangers, &modest));
+        let mut late = Box::pin(strangers.room(&modest));
         assert!(futures::poll!(&mut late).is_pending());
         drop(first);
         let [second, third, ..] = &mut others;
