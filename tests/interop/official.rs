@@ -28,6 +28,9 @@ pub(crate) const CASES: [&str; 14] = [
 /// All cases of a client together, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// How often two that are not ours may try among themselves.
+const TRIES: u32 = 3;
+
 /// The cases that did not pass, each with what its client said.
 async fn failures_of_go(programs: &Programs, address: &str) -> Vec<String> {
     let mut failures = Vec::new();
@@ -57,12 +60,27 @@ enum Stack {
     Python,
 }
 
-/// Fails unless every case of a client passes.
-async fn passes(programs: &Programs, client: Stack, server: &str, address: &str) {
-    let failures = match client {
+async fn failures_of(programs: &Programs, client: Stack, address: &str) -> Vec<String> {
+    match client {
         Stack::Go => failures_of_go(programs, address).await,
         Stack::Python => failures_of_python(programs, address).await,
-    };
+    }
+}
+
+/// Where a deadline of 1 ms passes at the server before it passes at the client, grpc-go resets the stream and C-core calls that CANCELLED:
+/// what they do without us is only to show that a case can pass.
+async fn passes_directly(programs: &Programs, client: Stack, server: &str, address: &str) {
+    for _ in 1..TRIES {
+        if failures_of(programs, client, address).await.is_empty() {
+            return;
+        }
+    }
+    passes(programs, client, server, address).await;
+}
+
+/// Fails unless every case of a client passes.
+async fn passes(programs: &Programs, client: Stack, server: &str, address: &str) {
+    let failures = failures_of(programs, client, address).await;
     assert!(
         failures.is_empty(),
         "{client:?} to {server}: {} of {} failed:\n{}",
@@ -82,7 +100,7 @@ async fn c4_go_and_python_pass_every_official_case_with_each_other_directly_and_
     let (mut go, mut python) = Server::both(&programs).await;
     for (name, server) in [("go, directly", &go), ("python, directly", &python)] {
         for (_, client) in clients {
-            passes(&programs, client, name, &server.address).await;
+            passes_directly(&programs, client, name, &server.address).await;
         }
     }
     Mesh::builder()
