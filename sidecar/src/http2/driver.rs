@@ -173,8 +173,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
         self.has_read
     }
 
-    /// Reads one slice, with no more than so many requests, and without any nothing at all. Ready when the connection is over; the calls then hear of it by
-    /// [`Self::begin_close`].
+    /// Reads one slice, with no more than so many requests; nothing at all if there may be none. Ready when the connection is over; the
+    /// calls then hear of it by [`Self::begin_close`].
     pub(super) fn poll_read(&mut self, requests: usize, cx: &mut Context<'_>) -> Poll<Over> {
         self.shared.begin_turn(requests, cx);
         if requests == 0 {
